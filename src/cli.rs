@@ -1,0 +1,228 @@
+//! The commands: `demo`, `serve`, `check`.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::{Arg, ArgMatches, Command};
+use tokio::net::TcpListener;
+
+use crate::app::{App, StartError};
+use crate::config::{Config, ConfigError, SETTINGS, Vars};
+use crate::http::serve::serve;
+use crate::provider::{Generation, Task};
+use crate::{chat, telemetry};
+
+/// Wrong settings (`EX_USAGE` of sysexits.h).
+const EXIT_SETTINGS: u8 = 64;
+/// A dependency is not reachable (`EX_UNAVAILABLE`).
+const EXIT_UNAVAILABLE: u8 = 69;
+
+/// Stored points whose text `check` embeds anew.
+const CHECKED_POINTS: u32 = 3;
+/// Similarity from which a stored vector looks like the model's own: texts that other models embedded have about 0,
+/// the same text embedded for another task or without its title still has more than this.
+const SAME_MODEL: f64 = 0.6;
+
+const ABOUT: &str = "A streaming, cited chat for a documentation site, in one binary";
+const AFTER: &str = "Every option is also an environment variable of the same name (--qdrant-url is QDRANT_URL) and may \
+stand in a file .env; options win over the environment, the environment over the file. Keys have no option, because a \
+command line is visible to everybody on the machine: set GEMINI_API_KEY and QDRANT_API_KEY in the environment or in .env.";
+
+/// The command line.
+pub fn command() -> Command {
+    let commands = [
+        (
+            "demo",
+            "Try it: the bundled handbook, no key and no network needed (with GEMINI_API_KEY, Gemini answers)",
+        ),
+        ("serve", "Serve in production: GEMINI_API_KEY, and QDRANT_URL or an index in DOCENT_DATA"),
+        ("check", "Look at what serve would use and say whether it would start"),
+    ];
+    let with_settings = |command: Command| {
+        SETTINGS.iter().filter(|setting| !setting.secret).fold(command, |command, setting| {
+            let flag = setting.name.to_lowercase().replace('_', "-");
+            let help = match setting.default {
+                Some(default) => format!("{} [default: {default}]", setting.help),
+                None => setting.help.to_owned(),
+            };
+            command.arg(
+                Arg::new(setting.name).long(flag).value_name(setting.name).help(help).allow_hyphen_values(true),
+            )
+        })
+    };
+    Command::new("docent")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about(ABOUT)
+        .after_help(AFTER)
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommands(
+            commands.map(|(name, about)| with_settings(Command::new(name).about(about).after_help(AFTER))),
+        )
+}
+
+/// Runs the command line `args`; `main` is this and nothing else.
+pub fn run(args: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode {
+    let matches = match command().try_get_matches_from(args) {
+        Ok(matches) => matches,
+        Err(error) => {
+            let _ = error.print();
+            return if error.use_stderr() { ExitCode::from(EXIT_SETTINGS) } else { ExitCode::SUCCESS };
+        }
+    };
+    let Some((name, matches)) = matches.subcommand() else { return ExitCode::from(EXIT_SETTINGS) };
+    match start(name, matches) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("docent: {error}");
+            ExitCode::from(match error {
+                StartError::Settings(_) => EXIT_SETTINGS,
+                StartError::Unreachable(_) => EXIT_UNAVAILABLE,
+                StartError::Other(_) => 1,
+            })
+        }
+    }
+}
+
+impl From<ConfigError> for StartError {
+    fn from(error: ConfigError) -> Self {
+        Self::Settings(error.to_string())
+    }
+}
+
+fn start(name: &str, matches: &ArgMatches) -> Result<(), StartError> {
+    let vars = Vars::gather(flags(matches), Path::new("."))?;
+    telemetry::init(&vars)?;
+    let config = if name == "demo" { Config::demo(&vars)? } else { Config::serve(&vars)? };
+    let runtime = tokio::runtime::Runtime::new().map_err(|error| StartError::Other(error.to_string()))?;
+    runtime.block_on(async {
+        if name == "check" { check(config).await } else { run_server(config, name == "demo").await }
+    })
+}
+
+fn flags(matches: &ArgMatches) -> BTreeMap<String, String> {
+    let settings = SETTINGS.iter().filter(|setting| !setting.secret);
+    let given = settings.filter_map(|setting| Some((setting.name, matches.get_one::<String>(setting.name)?)));
+    given.map(|(name, value)| (name.to_owned(), value.clone())).collect()
+}
+
+async fn run_server(config: Config, demo: bool) -> Result<(), StartError> {
+    let (host, port) = (config.listen.host.clone(), config.listen.port);
+    let with_key = config.gemini.is_some();
+    let app = App::build(config).await?;
+    let listener = TcpListener::bind((host.as_str(), port)).await.map_err(|error| {
+        StartError::Settings(format!("HOST and PORT: cannot listen on {host} port {port}: {error}"))
+    })?;
+    let address = listener.local_addr().map_err(|error| StartError::Other(error.to_string()))?;
+    match (demo, with_key) {
+        (true, false) => tracing::info!("offline demo: no model is asked, answers quote the handbook"),
+        (true, true) => tracing::info!("demo: the handbook is searched offline, Gemini writes the answers"),
+        (false, _) => tracing::info!("serving {}", app.rag.index.description().place),
+    }
+    tracing::info!("listening on http://{address}");
+    serve(app, listener, stop_signal()).await;
+    Ok(())
+}
+
+/// Resolves on Ctrl-C or SIGTERM.
+async fn stop_signal() {
+    let interrupt = tokio::signal::ctrl_c();
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        match signal(SignalKind::terminate()) {
+            Ok(mut terminate) => {
+                tokio::select! {
+                    _ = interrupt => {}
+                    _ = terminate.recv() => {}
+                }
+            }
+            Err(_) => drop(interrupt.await),
+        }
+    }
+    #[cfg(not(unix))]
+    drop(interrupt.await);
+}
+
+/// Prints what `serve` would use. Fails where `serve` would.
+async fn check(config: Config) -> Result<(), StartError> {
+    let app = App::build(config).await?;
+    let index = app.rag.index.description();
+    let names = |names: &[String]| if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+    let dense = index.dense.iter().map(|(name, size)| format!("{} ({size})", shown(name)));
+    println!("index             {}", index.place);
+    println!("points            {}", index.points);
+    println!("dense vectors     {}", dense.collect::<Vec<_>>().join(", "));
+    println!("sparse vectors    {}", names(&index.sparse));
+    println!(
+        "searched          {}, {} values, {}",
+        shown(&index.vector_name),
+        index.dimensions,
+        index.distance
+    );
+    match &index.sparse_name {
+        Some(sparse) => println!("retrieval         hybrid, with BM25 on {}", shown(sparse)),
+        None => println!("retrieval         dense"),
+    }
+    println!("payload keys      {}", names(&index.payload_keys));
+    println!("embedding model   {}", app.rag.provider.embedding.model());
+    if let Generation::Gemini(gemini) = &app.rag.provider.generation {
+        println!("generative model  {}", gemini.generative_model());
+    }
+    println!("stored vectors    {}", compare(&app).await?);
+    println!("serve would start");
+    Ok(())
+}
+
+/// Embeds the texts of a few stored points and says whether their vectors look like this model's.
+async fn compare(app: &App) -> Result<String, StartError> {
+    let samples = app.rag.index.samples(CHECKED_POINTS).await;
+    let samples = samples.map_err(|error| StartError::Other(format!("reading points: {error}")))?;
+    if samples.is_empty() {
+        return Ok("none to look at".to_owned());
+    }
+    let mut similarities = Vec::new();
+    for sample in &samples {
+        let task = Task::Document { title: &sample.title };
+        let text = chat::clip(&sample.text, 2_000);
+        match app.rag.provider.embedding.embed(text, task, app.rag.index.dimensions()).await {
+            Ok(vector) => similarities.push(cosine(&vector, &sample.vector)),
+            Err(error) => return Ok(format!("not compared, Gemini did not embed: {error}")),
+        }
+    }
+    let shown: Vec<String> = similarities.iter().map(|similarity| format!("{similarity:.2}")).collect();
+    let mean = similarities.iter().sum::<f64>() / similarities.len() as f64;
+    let verdict = if mean >= SAME_MODEL {
+        "look like this model's"
+    } else {
+        "do not look like this model's: set EMBEDDING_MODEL to the model that indexed them"
+    };
+    Ok(format!("{verdict} (similarity {} on {} points)", shown.join(", "), samples.len()))
+}
+
+fn cosine(a: &[f32], b: &[f32]) -> f64 {
+    let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(x, y)| f64::from(*x) * f64::from(*y)).sum::<f64>();
+    let lengths = (dot(a, a) * dot(b, b)).sqrt();
+    if lengths == 0.0 { 0.0 } else { dot(a, b) / lengths }
+}
+
+fn shown(name: &str) -> String {
+    if name.is_empty() { "(unnamed)".to_owned() } else { name.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound_and_its_help_shows_no_secret() {
+        command().debug_assert();
+        for name in ["demo", "serve", "check"] {
+            let mut command = command();
+            let help = command.find_subcommand_mut(name).unwrap().render_long_help().to_string();
+            assert!(help.contains("--qdrant-url"), "{name}");
+            assert!(!help.contains("--gemini-api-key"), "{name}");
+        }
+    }
+}

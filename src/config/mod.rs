@@ -1,0 +1,332 @@
+//! Settings by concern, validated once, before a port is bound.
+//!
+//! `main` gathers flags, environment and `.env` into one map ([`Vars`]); [`Config::serve`] and [`Config::demo`]
+//! read it. Tests pass a map of their own, so the process environment stays untouched.
+
+mod parse;
+mod settings;
+mod vars;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use secrecy::SecretString;
+use url::Url;
+
+pub use parse::{AllowedOrigins, Thinking};
+pub use settings::{SETTINGS, Setting};
+pub use vars::{ConfigError, Vars};
+
+use vars::Reader;
+
+/// Longest `INSTRUCTIONS`, in characters.
+const MAX_INSTRUCTIONS_CHARS: usize = 2_000;
+
+/// Everything Docent can be told.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where to listen.
+    pub listen: Listen,
+    /// Origins whose pages may call.
+    pub allowed_origins: AllowedOrigins,
+    /// Gemini, unless the answer is written offline.
+    pub gemini: Option<GeminiConfig>,
+    /// Pause between words of an offline answer.
+    pub offline_token_delay: Duration,
+    /// What to search.
+    pub index: IndexConfig,
+    /// The documented site.
+    pub site: SiteConfig,
+    /// Bounds and deadlines.
+    pub limits: LimitsConfig,
+}
+
+/// Where to listen.
+#[derive(Debug, Clone)]
+pub struct Listen {
+    /// Address or host name.
+    pub host: String,
+    /// Port; 0 takes a free one.
+    pub port: u16,
+}
+
+/// How to reach Gemini and which models to use.
+#[derive(Debug, Clone)]
+pub struct GeminiConfig {
+    /// Sent in `x-goog-api-key` and nowhere else.
+    pub api_key: SecretString,
+    /// Without a trailing slash and without the version segment.
+    pub base_url: String,
+    /// Model id, without `models/`.
+    pub embedding_model: String,
+    /// Model id, without `models/`.
+    pub generative_model: String,
+    /// How much the model thinks; `None` sends nothing.
+    pub thinking: Option<Thinking>,
+}
+
+/// What to search.
+#[derive(Debug, Clone)]
+pub enum IndexConfig {
+    /// A Qdrant server, over gRPC.
+    Remote(RemoteConfig),
+    /// The index that lives in this process, in generations under a folder.
+    Embedded {
+        /// `DOCENT_DATA`.
+        data: PathBuf,
+    },
+    /// The bundled handbook, indexed at start in a temporary folder.
+    Handbook,
+}
+
+/// A collection on a Qdrant server.
+#[derive(Debug, Clone)]
+pub struct RemoteConfig {
+    /// gRPC address, with scheme and port.
+    pub url: String,
+    /// Sent in the `api-key` header and nowhere else.
+    pub api_key: Option<SecretString>,
+    /// Name of the collection.
+    pub collection: String,
+    /// Dense vector, where the collection has several.
+    pub vector_name: Option<String>,
+    /// Sparse vector, where the collection has several.
+    pub sparse_name: Option<String>,
+    /// Where the parts of a passage are, where the usual names do not fit.
+    pub keys: PayloadKeys,
+}
+
+/// Payload keys the operator set, dots for nesting.
+#[derive(Debug, Clone, Default)]
+pub struct PayloadKeys {
+    /// Of the text.
+    pub text: Option<String>,
+    /// Of the page title.
+    pub title: Option<String>,
+    /// Of the heading.
+    pub section: Option<String>,
+    /// Of the address.
+    pub url: Option<String>,
+}
+
+/// The documented site.
+#[derive(Debug, Clone)]
+pub struct SiteConfig {
+    /// Makes relative links absolute.
+    pub url: Option<Url>,
+    /// Name of the documented product.
+    pub name: Option<String>,
+    /// The operator's own rules for answers.
+    pub instructions: Option<String>,
+    /// Payload keys a request may filter by.
+    pub filter_keys: Vec<String>,
+}
+
+/// Bounds and deadlines; the table of settings says what each is.
+#[derive(Debug, Clone)]
+#[expect(missing_docs, reason = "each field is the setting of its name, documented in the table of settings")]
+pub struct LimitsConfig {
+    pub max_streams: usize,
+    pub embed_timeout: Duration,
+    pub retrieve_timeout: Duration,
+    pub first_token_timeout: Duration,
+    pub gap_timeout: Duration,
+    pub answer_timeout: Duration,
+    pub write_timeout: Duration,
+    pub retry_budget: Duration,
+    pub ready_interval: Duration,
+    pub shutdown_grace: Duration,
+}
+
+impl Config {
+    /// The production server: needs a Gemini key, and `QDRANT_URL` or an index in `DOCENT_DATA`.
+    ///
+    /// # Errors
+    ///
+    /// Every setting that is wrong or missing, by name.
+    pub fn serve(vars: &Vars) -> Result<Self, ConfigError> {
+        let mut reader = Reader::new(vars);
+        let gemini = parse::gemini(&mut reader);
+        if gemini.is_none() {
+            reader.fail("GEMINI_API_KEY", "is not set: serve needs it (docent demo works without a key)");
+        }
+        let index = parse::index(&mut reader);
+        Self::read(reader, gemini, index)
+    }
+
+    /// The demo: the bundled handbook, searched offline; with a Gemini key the answer is Gemini's.
+    ///
+    /// # Errors
+    ///
+    /// Every setting that is wrong, by name.
+    pub fn demo(vars: &Vars) -> Result<Self, ConfigError> {
+        let mut reader = Reader::new(vars);
+        let gemini = parse::gemini(&mut reader);
+        let mut config = Self::read(reader, gemini, IndexConfig::Handbook)?;
+        if let AllowedOrigins::List(origins) = &mut config.allowed_origins {
+            // A Docusaurus in development may try the widget against the demo.
+            origins.push("http://localhost:3000".to_owned());
+        }
+        Ok(config)
+    }
+
+    fn read(
+        mut reader: Reader<'_>,
+        gemini: Option<GeminiConfig>,
+        index: IndexConfig,
+    ) -> Result<Self, ConfigError> {
+        let host = reader.text("HOST").unwrap_or_default().to_owned();
+        let port = reader.number("PORT", "a port number, 0 to 65535").unwrap_or_default();
+        let delay: u64 = reader
+            .parse("OFFLINE_TOKEN_DELAY_MS", |text| match text.parse() {
+                Ok(delay @ 0..=10_000) => Ok(delay),
+                _ => Err("must be a whole number of milliseconds, 0 to 10000".to_owned()),
+            })
+            .unwrap_or_default();
+        let config = Self {
+            listen: Listen { host, port },
+            allowed_origins: parse::allowed_origins(&mut reader),
+            gemini,
+            offline_token_delay: Duration::from_millis(delay),
+            index,
+            site: site(&mut reader),
+            limits: limits(&mut reader),
+        };
+        reader.finish()?;
+        Ok(config)
+    }
+}
+
+fn site(reader: &mut Reader<'_>) -> SiteConfig {
+    let url = reader.parse("SITE_URL", parse::site_url);
+    let instructions = reader.parse("INSTRUCTIONS", |text| match text.chars().count() {
+        0..=MAX_INSTRUCTIONS_CHARS => Ok(text.to_owned()),
+        n => Err(format!("is {n} characters long; at most {MAX_INSTRUCTIONS_CHARS} fit")),
+    });
+    SiteConfig {
+        url,
+        name: reader.text("SITE_NAME").map(str::to_owned),
+        instructions,
+        filter_keys: reader.list("FILTER_KEYS").into_iter().map(str::to_owned).collect(),
+    }
+}
+
+fn limits(reader: &mut Reader<'_>) -> LimitsConfig {
+    let max_streams = reader.parse("MAX_STREAMS", |text| match text.parse() {
+        Ok(max @ 1..=100_000) => Ok(max),
+        _ => Err("must be a whole number, 1 to 100000".to_owned()),
+    });
+    LimitsConfig {
+        max_streams: max_streams.unwrap_or_default(),
+        embed_timeout: reader.duration("EMBED_TIMEOUT"),
+        retrieve_timeout: reader.duration("RETRIEVE_TIMEOUT"),
+        first_token_timeout: reader.duration("FIRST_TOKEN_TIMEOUT"),
+        gap_timeout: reader.duration("GAP_TIMEOUT"),
+        answer_timeout: reader.duration("ANSWER_TIMEOUT"),
+        write_timeout: reader.duration("WRITE_TIMEOUT"),
+        retry_budget: reader.duration("RETRY_BUDGET"),
+        ready_interval: reader.duration("READY_INTERVAL"),
+        shutdown_grace: reader.duration("SHUTDOWN_GRACE"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use secrecy::ExposeSecret;
+
+    fn vars(pairs: &[(&str, &str)]) -> Vars {
+        let mut all = vec![("GEMINI_API_KEY", "key"), ("QDRANT_URL", "localhost")];
+        all.extend(pairs);
+        Vars::from_iter(all)
+    }
+
+    fn remote(pairs: &[(&str, &str)]) -> RemoteConfig {
+        match Config::serve(&vars(pairs)).unwrap().index {
+            IndexConfig::Remote(remote) => remote,
+            other => panic!("expected a remote index, got {other:?}"),
+        }
+    }
+
+    #[test]
+    fn serve_refuses_to_start_without_a_key_and_demo_does_not() {
+        let none = Vars::default();
+        assert!(Config::serve(&none).unwrap_err().to_string().starts_with("GEMINI_API_KEY is not set"));
+        assert!(Config::demo(&none).unwrap().gemini.is_none());
+    }
+
+    #[test]
+    fn gemini_api_key_wins_over_google_api_key_and_is_trimmed() {
+        let config =
+            Config::serve(&vars(&[("GOOGLE_API_KEY", "other"), ("GEMINI_API_KEY", " mine \n")])).unwrap();
+        assert_eq!(config.gemini.unwrap().api_key.expose_secret(), "mine");
+    }
+
+    #[test]
+    fn qdrant_url_takes_what_people_have() {
+        for (given, key, expected) in [
+            ("localhost", None, "http://localhost:6334"),
+            ("localhost:6333", None, "http://localhost:6334"),
+            ("localhost:7000", None, "http://localhost:7000"),
+            ("http://localhost:6333/", None, "http://localhost:6334"),
+            ("http://localhost:6333/dashboard", None, "http://localhost:6334"),
+            ("https://x.cloud.qdrant.io:6333", Some("k"), "https://x.cloud.qdrant.io:6334"),
+            ("https://x.cloud.qdrant.io", Some("k"), "https://x.cloud.qdrant.io:6334"),
+            ("x.cloud.qdrant.io", Some("k"), "https://x.cloud.qdrant.io:6334"),
+            ("https://proxy.example:443", Some("k"), "https://proxy.example:443"),
+            ("http://qdrant:6334", Some("k"), "http://qdrant:6334"),
+            ("[::1]:6333", None, "http://[::1]:6334"),
+        ] {
+            let mut pairs = vec![("QDRANT_URL", given)];
+            pairs.extend(key.map(|key| ("QDRANT_API_KEY", key)));
+            assert_eq!(remote(&pairs).url, expected, "{given}");
+        }
+    }
+
+    #[test]
+    fn qdrant_host_is_another_name_for_qdrant_url() {
+        let vars = Vars::from_iter([("GEMINI_API_KEY", "key"), ("QDRANT_HOST", "qdrant")]);
+        let Config { index: IndexConfig::Remote(remote), .. } = Config::serve(&vars).unwrap() else {
+            panic!("expected a remote index")
+        };
+        assert_eq!(remote.url, "http://qdrant:6334");
+    }
+
+    #[test]
+    fn every_wrong_setting_is_named_at_once_and_no_secret_is_shown() {
+        let wrong = [
+            ("GEMINI_API_KEY", "hu\nsh"),
+            ("QDRANT_API_KEY", "hu\u{1}sh"),
+            ("QDRANT_URL", "ftp://x"),
+            ("PORT", "70000"),
+            ("SITE_URL", "docs.example"),
+            ("ALLOWED_ORIGINS", "https://a.example/docs"),
+            ("THINKING", "lots"),
+            ("EMBED_TIMEOUT", "0s"),
+            ("MAX_STREAMS", "0"),
+            ("GENERATIVE_MODEL", "../x"),
+            ("GOOGLE_GEMINI_BASE_URL", "gemini"),
+            ("OFFLINE_TOKEN_DELAY_MS", "-1"),
+        ];
+        let error = Config::serve(&Vars::from_iter(wrong)).unwrap_err().to_string();
+        for (name, _) in wrong {
+            assert!(error.lines().any(|line| line.starts_with(name)), "{name} is not named in\n{error}");
+        }
+        assert!(!error.contains("hu\n") && !error.contains("sh\n"), "{error}");
+    }
+
+    #[test]
+    fn a_gemini_base_url_may_end_in_a_slash_or_in_the_version() {
+        for given in ["http://127.0.0.1:9", "http://127.0.0.1:9/", "http://127.0.0.1:9/v1beta/"] {
+            let config = Config::serve(&vars(&[("GOOGLE_GEMINI_BASE_URL", given)])).unwrap();
+            assert_eq!(config.gemini.unwrap().base_url, "http://127.0.0.1:9", "{given}");
+        }
+    }
+
+    #[test]
+    fn a_config_never_shows_a_key() {
+        let config = Config::serve(&vars(&[("GEMINI_API_KEY", "AIza-1"), ("QDRANT_API_KEY", "qd-1")])).unwrap();
+        let shown = format!("{config:?}");
+        assert!(!shown.contains("AIza-1") && !shown.contains("qd-1"), "{shown}");
+    }
+}

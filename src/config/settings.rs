@@ -1,0 +1,89 @@
+//! The table of every setting: one row gives the flag, the variable, its default and its help.
+
+/// One setting, which is an environment variable and, unless it is a secret, a flag.
+#[derive(Debug, Clone, Copy)]
+pub struct Setting {
+    /// Name of the variable, `QDRANT_URL`; the flag is `--qdrant-url`.
+    pub name: &'static str,
+    /// What applies when it is not set.
+    pub default: Option<&'static str>,
+    /// A secret has no flag: a command line is visible to everybody on the machine.
+    pub secret: bool,
+    /// One line of help.
+    pub help: &'static str,
+}
+
+const fn setting(name: &'static str, default: &'static str, help: &'static str) -> Setting {
+    Setting { name, default: Some(default), secret: false, help }
+}
+
+const fn unset(name: &'static str, help: &'static str) -> Setting {
+    Setting { name, default: None, secret: false, help }
+}
+
+const fn secret(name: &'static str, help: &'static str) -> Setting {
+    Setting { name, default: None, secret: true, help }
+}
+
+/// Every setting, in the order in which help and `.env.example` show them.
+pub const SETTINGS: &[Setting] = &[
+    secret("GEMINI_API_KEY", "Key of the Gemini API; serve needs it"),
+    secret("GOOGLE_API_KEY", "The same under Google's name; GEMINI_API_KEY wins"),
+    setting("GOOGLE_GEMINI_BASE_URL", "https://generativelanguage.googleapis.com", "Where the Gemini API is"),
+    setting("EMBEDDING_MODEL", "gemini-embedding-001", "Model that embeds questions; must be the collection's"),
+    setting("GENERATIVE_MODEL", "gemini-3.5-flash-lite", "Model that writes answers"),
+    unset(
+        "THINKING",
+        "off, a level (minimal, low, medium, high) or a token budget; unset leaves it to the model",
+    ),
+    unset("QDRANT_URL", "Qdrant server: host, host:port or URL; unset means the index in DOCENT_DATA"),
+    unset("QDRANT_HOST", "The same under another name; QDRANT_URL wins"),
+    secret("QDRANT_API_KEY", "Key of the Qdrant server"),
+    setting("QDRANT_COLLECTION_NAME", "docs", "Collection to search"),
+    unset(
+        "ALLOWED_ORIGINS",
+        "Origins whose pages may call Docent, comma-separated, or *; unset means none but its own",
+    ),
+    setting("HOST", "127.0.0.1", "Address to listen on"),
+    setting("PORT", "8080", "Port to listen on; 0 takes a free one"),
+    unset("SITE_URL", "Where the documentation lives; makes relative links absolute"),
+    unset("SITE_NAME", "Name of the documented product, for the prompt and the page"),
+    unset("INSTRUCTIONS", "Your own rules for answers, at most 2000 characters"),
+    setting("FILTER_KEYS", "version,language", "Payload keys a request may filter by, comma-separated"),
+    setting("DOCENT_DATA", "./docent-data", "Folder of the embedded index"),
+    unset("PAYLOAD_TEXT_KEY", "Payload key of a passage's text, dots for nesting; unset tries the usual names"),
+    unset("PAYLOAD_TITLE_KEY", "Payload key of the page title"),
+    unset("PAYLOAD_SECTION_KEY", "Payload key of the heading"),
+    unset("PAYLOAD_URL_KEY", "Payload key of the address"),
+    unset("QDRANT_VECTOR_NAME", "Dense vector to search, where the collection has several"),
+    unset("QDRANT_SPARSE_NAME", "Sparse vector to search, where the collection has several"),
+    setting("MAX_STREAMS", "512", "Answers that may be open at once; more are refused with 503"),
+    setting("EMBED_TIMEOUT", "10s", "Bound on embedding a question, retries included"),
+    setting("RETRIEVE_TIMEOUT", "5s", "Bound on searching the index"),
+    setting("FIRST_TOKEN_TIMEOUT", "20s", "Bound on waiting for the first visible text, retries included"),
+    setting("GAP_TIMEOUT", "20s", "Bound on waiting for the next visible text"),
+    setting("ANSWER_TIMEOUT", "60s", "Bound on a whole request"),
+    setting("WRITE_TIMEOUT", "20s", "How long a reader may take nothing before it is dropped"),
+    setting("RETRY_BUDGET", "5s", "Time after the start of a stage in which it may be tried again"),
+    setting("READY_INTERVAL", "15s", "How often /ready's background check runs"),
+    setting("SHUTDOWN_GRACE", "20s", "How long open answers may go on after SIGTERM"),
+    setting("LOG_FORMAT", "pretty", "pretty or json"),
+    setting("RUST_LOG", "info,qdrant_edge=error", "Log filter, as tracing-subscriber's EnvFilter reads it"),
+    setting("OFFLINE_TOKEN_DELAY_MS", "25", "Milliseconds between words of an offline answer; 0 for none"),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_example_env_file_names_every_setting_with_its_default() {
+        let example = include_str!("../../.env.example");
+        for setting in SETTINGS {
+            let line = format!("# {}={}", setting.name, setting.default.unwrap_or(""));
+            assert!(example.lines().any(|l| l == line), ".env.example lacks the line {line:?}");
+        }
+        let names = example.lines().filter(|l| l.starts_with("# ") && l.contains('=')).count();
+        assert_eq!(names, SETTINGS.len(), ".env.example names a setting that does not exist");
+    }
+}

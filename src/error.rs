@@ -1,0 +1,317 @@
+//! The one place where a failure gets its status, its code and its public text.
+//!
+//! The rooms below know no HTTP: `provider::Error` and `retrieval::Error` say what went wrong with a
+//! dependency, and [`Error`] says which stage it was. A client reads text fixed per code; the cause goes to the
+//! log, once, by whoever sends the answer: the request middleware before the head, `http::sse` after it.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::{provider, retrieval};
+
+/// Why a request failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// 400 `malformed_json`: the body is not JSON, or did not arrive whole.
+    #[error("the body is not JSON: {0}")]
+    MalformedJson(String),
+    /// 404 `not_found`: no such route.
+    #[error("no such route")]
+    NotFound,
+    /// 405 `method_not_allowed`: the route exists, for another method.
+    #[error("method not allowed")]
+    MethodNotAllowed,
+    /// 406 `not_acceptable`: `Accept` admits neither a stream nor JSON.
+    #[error("nothing acceptable")]
+    NotAcceptable,
+    /// 413 `payload_too_large`: the body exceeds [`crate::limits::MAX_BODY_BYTES`].
+    #[error("the body is too large")]
+    PayloadTooLarge,
+    /// 415 `unsupported_media_type`: the body is not declared as JSON.
+    #[error("the body is not application/json")]
+    UnsupportedMediaType,
+    /// 422 `invalid_request`: fields are wrong.
+    #[error("{} invalid field(s), first: {}", .0.len(), .0.first().map_or("?", |e| e.field.as_str()))]
+    InvalidRequest(Vec<FieldError>),
+    /// 503 `overloaded`: every permit is taken, or the server is draining.
+    #[error("overloaded: {0}")]
+    Overloaded(&'static str),
+    /// 502 `embedding_failed`, or 503, 504 by what the provider said.
+    #[error("embed: {0}")]
+    Embedding(#[source] provider::Error),
+    /// 502 `retrieval_failed`, or 503, 504 by what the index said.
+    #[error("retrieve: {0}")]
+    Retrieval(#[from] retrieval::Error),
+    /// 502 `generation_failed` or `answer_truncated`, or 503, 504 by what the provider said.
+    #[error("generate: {0}")]
+    Generation(#[source] provider::Error),
+    /// 504 `upstream_timeout`: the whole answer missed `ANSWER_TIMEOUT`.
+    #[error("the answer missed ANSWER_TIMEOUT")]
+    AnswerTimeout,
+    /// 500 `internal`: a fault of ours.
+    #[error("internal: {0}")]
+    Internal(String),
+}
+
+/// One wrong field of a request: its name and what it must be, never its value.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct FieldError {
+    /// Path, as `history[0].role`.
+    pub field: String,
+    /// What the field must be.
+    pub message: String,
+}
+
+/// The public side of an [`Error`]: fixed per code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Public {
+    /// HTTP status.
+    pub status: u16,
+    /// The code clients switch on.
+    pub code: &'static str,
+    /// A few words.
+    pub title: &'static str,
+    /// A sentence a reader can be shown.
+    pub detail: &'static str,
+    /// Whether the same request may succeed later.
+    pub retryable: bool,
+    /// How long to wait, where waiting helps.
+    pub retry_after: Option<Duration>,
+}
+
+/// An RFC 9457 problem object, as a body or as the data of an `error` event.
+#[derive(Debug, Serialize)]
+pub struct Problem<'a> {
+    /// `urn:docent:problem:` and the code.
+    pub r#type: String,
+    /// A few words.
+    pub title: &'static str,
+    /// HTTP status.
+    pub status: u16,
+    /// A sentence a reader can be shown.
+    pub detail: &'static str,
+    /// The code clients switch on.
+    pub code: &'static str,
+    /// Whether the same request may succeed later.
+    pub retryable: bool,
+    /// The request's id.
+    pub request_id: &'a str,
+    /// Seconds to wait; absent where waiting does not help.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry_after: Option<u64>,
+    /// The wrong fields of an `invalid_request`.
+    #[serde(skip_serializing_if = "<[FieldError]>::is_empty")]
+    pub errors: &'a [FieldError],
+}
+
+/// How long a client is asked to wait where the server only knows that it is full.
+const OVERLOADED_RETRY_AFTER: Duration = Duration::from_secs(1);
+
+impl Error {
+    /// Status, code and text for the client.
+    pub fn public(&self) -> Public {
+        match self {
+            Self::MalformedJson(_) => {
+                request(400, "malformed_json", "Malformed JSON", "The request body is not valid JSON.")
+            }
+            Self::NotFound => request(404, "not_found", "Not found", "There is nothing at this address."),
+            Self::MethodNotAllowed => request(
+                405,
+                "method_not_allowed",
+                "Method not allowed",
+                "This address does not take this method; see the Allow header.",
+            ),
+            Self::NotAcceptable => request(
+                406,
+                "not_acceptable",
+                "Not acceptable",
+                "The answer comes as text/event-stream or application/json; Accept admits neither.",
+            ),
+            Self::PayloadTooLarge => {
+                request(413, "payload_too_large", "Payload too large", "The request body is larger than 1 MiB.")
+            }
+            Self::UnsupportedMediaType => request(
+                415,
+                "unsupported_media_type",
+                "Unsupported media type",
+                "The request body must be sent as application/json.",
+            ),
+            Self::InvalidRequest(_) => request(
+                422,
+                "invalid_request",
+                "Invalid request",
+                "Some fields of the request are wrong; see errors.",
+            ),
+            Self::Overloaded(_) => Public {
+                retryable: true,
+                retry_after: Some(OVERLOADED_RETRY_AFTER),
+                ..request(503, "overloaded", "Overloaded", "The server is busy; try again in a moment.")
+            },
+            Self::Embedding(error) => from_provider(error, EMBEDDING_FAILED),
+            Self::Generation(error) => from_provider(error, GENERATION_FAILED),
+            Self::Retrieval(error) => from_retrieval(error),
+            Self::AnswerTimeout => UPSTREAM_TIMEOUT,
+            Self::Internal(_) => {
+                request(500, "internal", "Internal error", "Something went wrong on the server.")
+            }
+        }
+    }
+
+    /// The wrong fields, where that is what the error is about.
+    pub fn fields(&self) -> &[FieldError] {
+        match self {
+            Self::InvalidRequest(fields) => fields,
+            _ => &[],
+        }
+    }
+
+    /// The problem object a client gets.
+    pub fn problem<'a>(&'a self, request_id: &'a str) -> Problem<'a> {
+        let public = self.public();
+        Problem {
+            r#type: format!("urn:docent:problem:{}", public.code),
+            title: public.title,
+            status: public.status,
+            detail: public.detail,
+            code: public.code,
+            retryable: public.retryable,
+            request_id,
+            retry_after: public.retry_after.map(whole_seconds),
+            errors: self.fields(),
+        }
+    }
+}
+
+/// `Retry-After` takes whole seconds: rounded up, so that nobody comes too early.
+pub fn whole_seconds(duration: Duration) -> u64 {
+    duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
+}
+
+const EMBEDDING_FAILED: Public = Public {
+    status: 502,
+    code: "embedding_failed",
+    title: "Embedding failed",
+    detail: "The question could not be prepared for the search.",
+    retryable: true,
+    retry_after: None,
+};
+
+const RETRIEVAL_FAILED: Public = Public {
+    status: 502,
+    code: "retrieval_failed",
+    title: "Retrieval failed",
+    detail: "The documentation could not be searched.",
+    retryable: true,
+    retry_after: None,
+};
+
+const GENERATION_FAILED: Public = Public {
+    status: 502,
+    code: "generation_failed",
+    title: "Generation failed",
+    detail: "The answer could not be written.",
+    retryable: true,
+    retry_after: None,
+};
+
+const UPSTREAM_BUSY: Public = Public {
+    status: 503,
+    code: "upstream_busy",
+    title: "Upstream busy",
+    detail: "A service the answer needs is busy; try again later.",
+    retryable: true,
+    retry_after: None,
+};
+
+const UPSTREAM_TIMEOUT: Public = Public {
+    status: 504,
+    code: "upstream_timeout",
+    title: "Upstream timeout",
+    detail: "A service the answer needs took too long.",
+    retryable: true,
+    retry_after: None,
+};
+
+const ANSWER_TRUNCATED: Public = Public {
+    status: 502,
+    code: "answer_truncated",
+    title: "Answer truncated",
+    detail: "The answer broke off before its end.",
+    retryable: true,
+    retry_after: None,
+};
+
+/// A fault of the request itself: sending it again changes nothing.
+const fn request(status: u16, code: &'static str, title: &'static str, detail: &'static str) -> Public {
+    Public { status, code, title, detail, retryable: false, retry_after: None }
+}
+
+fn from_provider(error: &provider::Error, failed: Public) -> Public {
+    match error {
+        provider::Error::Refused(_) => Public { retryable: false, ..failed },
+        provider::Error::Failed(_) => failed,
+        provider::Error::Busy { retry_after, .. } => Public { retry_after: *retry_after, ..UPSTREAM_BUSY },
+        provider::Error::QuotaSpent(_) => Public { retryable: false, ..UPSTREAM_BUSY },
+        provider::Error::Timeout(_) => UPSTREAM_TIMEOUT,
+        provider::Error::Truncated => ANSWER_TRUNCATED,
+    }
+}
+
+fn from_retrieval(error: &retrieval::Error) -> Public {
+    match error {
+        retrieval::Error::Refused(_) => Public { retryable: false, ..RETRIEVAL_FAILED },
+        retrieval::Error::Failed(_) => RETRIEVAL_FAILED,
+        retrieval::Error::Busy { retry_after, .. } => Public { retry_after: *retry_after, ..UPSTREAM_BUSY },
+        retrieval::Error::Timeout => UPSTREAM_TIMEOUT,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every code of the contract with its status and whether a retry may help.
+    #[test]
+    fn every_error_has_the_status_code_and_retryability_of_the_contract() {
+        use provider::Error as P;
+        use retrieval::Error as R;
+        let text = || "cause".to_owned();
+        let wait = Some(Duration::from_millis(1_500));
+        let busy = || P::Busy { retry_after: wait, cause: text() };
+        let table = [
+            (Error::MalformedJson(text()), 400, "malformed_json", false, None),
+            (Error::NotFound, 404, "not_found", false, None),
+            (Error::MethodNotAllowed, 405, "method_not_allowed", false, None),
+            (Error::NotAcceptable, 406, "not_acceptable", false, None),
+            (Error::PayloadTooLarge, 413, "payload_too_large", false, None),
+            (Error::UnsupportedMediaType, 415, "unsupported_media_type", false, None),
+            (Error::InvalidRequest(vec![]), 422, "invalid_request", false, None),
+            (Error::Overloaded("full"), 503, "overloaded", true, Some(1)),
+            (Error::Embedding(P::Refused(text())), 502, "embedding_failed", false, None),
+            (Error::Embedding(P::Failed(text())), 502, "embedding_failed", true, None),
+            (Error::Embedding(busy()), 503, "upstream_busy", true, Some(2)),
+            (Error::Embedding(P::QuotaSpent(text())), 503, "upstream_busy", false, None),
+            (Error::Embedding(P::Timeout(text())), 504, "upstream_timeout", true, None),
+            (Error::Retrieval(R::Refused(text())), 502, "retrieval_failed", false, None),
+            (Error::Retrieval(R::Failed(text())), 502, "retrieval_failed", true, None),
+            (Error::Retrieval(R::Busy { retry_after: None, cause: text() }), 503, "upstream_busy", true, None),
+            (Error::Retrieval(R::Timeout), 504, "upstream_timeout", true, None),
+            (Error::Generation(P::Refused(text())), 502, "generation_failed", false, None),
+            (Error::Generation(P::Failed(text())), 502, "generation_failed", true, None),
+            (Error::Generation(P::Truncated), 502, "answer_truncated", true, None),
+            (Error::AnswerTimeout, 504, "upstream_timeout", true, None),
+            (Error::Internal(text()), 500, "internal", false, None),
+        ];
+        for (error, status, code, retryable, retry_after) in table {
+            let problem = error.problem("id");
+            assert_eq!(
+                (problem.status, problem.code, problem.retryable, problem.retry_after),
+                (status, code, retryable, retry_after),
+                "{error}"
+            );
+            let public = serde_json::to_string(&problem).expect("a problem serialises");
+            assert!(!public.contains("cause"), "a cause leaked into {public}");
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! `POST /chat`: validate, ground, answer, in the form the caller asked for.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{Extension, State};
+use axum::http::{HeaderMap, header};
+use axum::response::{IntoResponse, Response};
+use axum::{Json, http::HeaderValue};
+use futures::StreamExt as _;
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use mime::Mime;
+use serde::Serialize;
+
+use super::accept::{Form, negotiate};
+use super::observe::{Arrived, RequestId};
+use super::{request, sse};
+use crate::app::App;
+use crate::chat::{AnswerEvent, Source, Summary};
+use crate::error::Error;
+use crate::limits::{BODY_TIMEOUT, MAX_BODY_BYTES};
+use crate::rag::AnswerStream;
+
+/// The whole answer as one JSON object.
+#[derive(Debug, Serialize)]
+struct Answer {
+    response: String,
+    sources: Vec<Source>,
+    #[serde(flatten)]
+    summary: Summary,
+    request_id: Arc<str>,
+}
+
+/// Answers a question.
+pub(super) async fn chat(
+    State(app): State<Arc<App>>,
+    Extension(RequestId(id)): Extension<RequestId>,
+    Extension(Arrived(arrived)): Extension<Arrived>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Error> {
+    let form = negotiate(&headers)?;
+    let body = read_body(&headers, body).await?;
+    let question = request::read(&body, &app.rag.site.filter_keys)?;
+    let permit = app.permits.try_acquire().ok_or(Error::Overloaded("every permit is taken"))?;
+    let grounded = unless_expired(&app, app.rag.ground(question, arrived)).await??;
+    let events = app.rag.answer(grounded);
+    match form {
+        Form::Stream => Ok(sse::respond(events, id, permit, app.drain.expired.clone())),
+        Form::Json => {
+            let answer = unless_expired(&app, collect(events, Arc::clone(&id))).await??;
+            sse::log_end(&id, &answer.summary);
+            let no_store = [(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))];
+            Ok((no_store, Json(answer)).into_response())
+        }
+    }
+}
+
+/// The body, if it is declared as JSON, small enough, and arrives in time.
+async fn read_body(headers: &HeaderMap, body: Body) -> Result<Vec<u8>, Error> {
+    let declared = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let mime: Option<Mime> = declared.and_then(|text| text.parse().ok());
+    if mime.is_none_or(|mime| mime.essence_str() != "application/json") {
+        return Err(Error::UnsupportedMediaType);
+    }
+    let length =
+        headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+    if length.is_some_and(|length| length > MAX_BODY_BYTES) {
+        return Err(Error::PayloadTooLarge);
+    }
+    match tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, MAX_BODY_BYTES).collect()).await {
+        Ok(Ok(collected)) => Ok(collected.to_bytes().into()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Error::PayloadTooLarge),
+        Ok(Err(_)) => Err(Error::MalformedJson("the body broke off".to_owned())),
+        Err(_) => Err(Error::MalformedJson("the body did not arrive in time".to_owned())),
+    }
+}
+
+/// Joins the events of an answer. A failure is the request's: it still has a status.
+async fn collect(mut events: AnswerStream, request_id: Arc<str>) -> Result<Answer, Error> {
+    let (mut response, mut sources) = (String::new(), Vec::new());
+    while let Some(event) = events.next().await {
+        match event? {
+            AnswerEvent::Sources(found) => sources = found,
+            AnswerEvent::Text(text) => response.push_str(&text),
+            AnswerEvent::Done(summary) => return Ok(Answer { response, sources, summary, request_id }),
+        }
+    }
+    Err(Error::Internal("an answer ended without its summary".to_owned()))
+}
+
+/// Work that a shutdown ends once its grace is over.
+async fn unless_expired<T>(app: &App, work: impl Future<Output = T>) -> Result<T, Error> {
+    tokio::select! {
+        output = work => Ok(output),
+        () = app.drain.expired.cancelled() => Err(Error::Overloaded("the shutdown's grace is over")),
+    }
+}

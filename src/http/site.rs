@@ -1,0 +1,61 @@
+//! The pages Docent serves itself: the demo page, and in the demo the handbook that citations lead to.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{OriginalUri, State};
+use axum::http::{HeaderName, HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+
+use crate::app::App;
+use crate::error::Error;
+
+const HTML: &str = "text/html; charset=utf-8";
+const CSS: &str = "text/css; charset=utf-8";
+const JS: &str = "text/javascript; charset=utf-8";
+
+/// Nothing but what this server itself sends; no inline script or style, no frames around it.
+const CSP: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; \
+                   base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/// The static files, and the handbook where there is one.
+pub(super) fn router(app: &App) -> Router<Arc<App>> {
+    let mut router = Router::new()
+        .route("/", get(async || page(HTML, include_str!("../../static/demo.html"))))
+        .route("/demo.css", get(async || page(CSS, include_str!("../../static/demo.css"))))
+        .route("/demo.js", get(async || page(JS, include_str!("../../static/demo.js"))))
+        .route("/favicon.svg", get(async || page("image/svg+xml", include_str!("../../static/favicon.svg"))));
+    for address in app.pages.keys() {
+        router = router.route(address, get(handbook));
+    }
+    router
+}
+
+/// A page of the handbook.
+async fn handbook(State(app): State<Arc<App>>, OriginalUri(uri): OriginalUri) -> Result<Response, Error> {
+    let (title, html) = app.pages.get(uri.path()).ok_or(Error::NotFound)?;
+    let links = app.pages.iter().map(|(address, (title, _))| {
+        let here = if address == uri.path() { " aria-current=\"page\"" } else { "" };
+        format!("<li><a href=\"{address}\"{here}>{}</a></li>", escape(title))
+    });
+    let links: String = links.collect();
+    let shell = include_str!("../../static/handbook.html");
+    let whole = shell.replace("{title}", &escape(title)).replace("{links}", &links).replace("{content}", html);
+    Ok(std::future::ready(page(HTML, whole)).await)
+}
+
+fn page(kind: &'static str, body: impl Into<axum::body::Body>) -> Response {
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static(kind)),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
+        (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(CSP)),
+        (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+        (HeaderName::from_static("referrer-policy"), HeaderValue::from_static("no-referrer")),
+    ];
+    (headers, body.into()).into_response()
+}
+
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}

@@ -1,0 +1,172 @@
+//! The native stream: `sources`, `token`…, then `done` or `error`, as server-sent events.
+//!
+//! axum's `Sse` always ends a comment with a blank line, on which a widely used client delivers an empty message; so
+//! the frames are written here, and a heartbeat is a comment line alone.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::http::{HeaderValue, header};
+use axum::response::{IntoResponse as _, Response};
+use bytes::Bytes;
+use futures::StreamExt as _;
+use serde::Serialize;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio_util::sync::CancellationToken;
+
+use crate::chat::{AnswerEvent, Source, Summary};
+use crate::error::Error;
+use crate::limits::HEARTBEAT;
+use crate::rag::AnswerStream;
+
+/// A comment line, without a blank line after it.
+const HEARTBEAT_FRAME: Bytes = Bytes::from_static(b": hb\n");
+
+#[derive(Serialize)]
+struct Sources<'a> {
+    request_id: &'a str,
+    sources: Vec<Source>,
+}
+
+#[derive(Serialize)]
+struct Token {
+    text: String,
+}
+
+#[derive(Serialize)]
+struct Done<'a> {
+    #[serde(flatten)]
+    summary: Summary,
+    request_id: &'a str,
+}
+
+/// A response whose body owns the answer and its permit: when either side is done with it, both go.
+pub(super) fn respond(
+    mut events: AnswerStream,
+    id: Arc<str>,
+    permit: OwnedSemaphorePermit,
+    expired: CancellationToken,
+) -> Response {
+    let frames = async_stream::stream! {
+        let _permit = permit;
+        let mut ending = Ending { id, told: false };
+        loop {
+            let (frame, last) = match next(&mut events, &expired).await {
+                Step::Silence => (HEARTBEAT_FRAME, false),
+                Step::Event(event) => ending.encode(event),
+            };
+            yield Ok::<_, Infallible>(frame);
+            if last {
+                break;
+            }
+        }
+    };
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream")),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-cache, no-transform")),
+        (header::HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
+    ];
+    (headers, Body::from_stream(frames)).into_response()
+}
+
+/// One line in the log for an answer that came to its end.
+pub(super) fn log_end(id: &str, summary: &Summary) {
+    let Summary { status, finish_reason, timings, .. } = summary;
+    let (embed_ms, retrieve_ms, total_ms) = (timings.embed_ms, timings.retrieve_ms, timings.total_ms);
+    let first_token_ms = timings.first_token_ms.unwrap_or_default();
+    let cited = summary.cited.len();
+    tracing::info!(
+        request_id = id,
+        ?status,
+        ?finish_reason,
+        cited,
+        embed_ms,
+        retrieve_ms,
+        first_token_ms,
+        total_ms,
+        "answered"
+    );
+}
+
+/// What the stream does next.
+enum Step {
+    /// The next event; an answer that ends without one has been broken by us.
+    Event(Result<AnswerEvent, Error>),
+    /// Nothing for a while.
+    Silence,
+}
+
+async fn next(events: &mut AnswerStream, expired: &CancellationToken) -> Step {
+    tokio::select! {
+        biased;
+        event = events.next() => {
+            let missing = || Err(Error::Internal("an answer ended without its summary".to_owned()));
+            Step::Event(event.unwrap_or_else(missing))
+        }
+        () = expired.cancelled() => Step::Event(Err(Error::Overloaded("the shutdown's grace is over"))),
+        () = tokio::time::sleep(HEARTBEAT) => Step::Silence,
+    }
+}
+
+/// Encodes events and logs how the stream ended, also when it is dropped before its end.
+struct Ending {
+    id: Arc<str>,
+    told: bool,
+}
+
+impl Ending {
+    /// The frame of an event, and whether it is the last one.
+    fn encode(&mut self, event: Result<AnswerEvent, Error>) -> (Bytes, bool) {
+        let request_id = &*self.id;
+        match event {
+            Ok(AnswerEvent::Sources(sources)) => (frame("sources", &Sources { request_id, sources }), false),
+            Ok(AnswerEvent::Text(text)) => (frame("token", &Token { text }), false),
+            Ok(AnswerEvent::Done(summary)) => {
+                log_end(request_id, &summary);
+                self.told = true;
+                (frame("done", &Done { summary, request_id }), true)
+            }
+            Err(error) => {
+                let code = error.public().code;
+                tracing::error!(request_id, code, cause = %error, "the stream failed");
+                self.told = true;
+                (frame("error", &error.problem(request_id)), true)
+            }
+        }
+    }
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        if !self.told {
+            tracing::info!(request_id = &*self.id, "the reader left");
+        }
+    }
+}
+
+/// One event on the wire. JSON escapes line breaks, so its data is one line.
+fn frame(event: &str, data: &impl Serialize) -> Bytes {
+    let mut frame = format!("event: {event}\ndata: ").into_bytes();
+    if serde_json::to_writer(&mut frame, data).is_err() {
+        // No type here can fail to serialise; an empty object keeps the frame well-formed.
+        frame.extend_from_slice(b"{}");
+    }
+    frame.extend_from_slice(b"\n\n");
+    frame.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_is_one_event_whatever_its_text_holds() {
+        let token = Token { text: "a\n\nevent: done\r\ndata: x\u{2028}".to_owned() };
+        let frame = frame("token", &token);
+        let text = std::str::from_utf8(&frame).unwrap();
+        assert_eq!(text.matches('\n').count(), 3, "{text:?}");
+        assert!(!text.contains('\r'));
+        assert!(text.starts_with("event: token\ndata: {\"text\":\"a\\n\\nevent"), "{text}");
+    }
+}

@@ -1,0 +1,38 @@
+//! Docent puts a streaming, cited chat on a documentation site.
+//!
+//! # Flow
+//!
+//! ```text
+//! bytes ─http─▶ Question ─provider─▶ vector ─retrieval─▶ passages ─rag::prompt─▶ Prompt
+//!       ─provider─▶ deltas ─rag::citations─▶ AnswerEvents ─http─▶ events on the wire, or one JSON object
+//! ```
+//!
+//! No task and no channel per request: the response owns its stream, so a reader who leaves cancels the model.
+//!
+//! # Layout
+//!
+//! - [`cli`]: the commands, and how they end.
+//! - [`config`]: settings, validated once before a port is bound.
+//! - [`app`]: everything a request needs, built by one function.
+//! - [`http`]: routes, the forms of an answer, the accept loop.
+//! - [`rag`]: from a question to a stream of answer events.
+//! - [`provider`]: embedding and generation, by Gemini or offline.
+//! - [`retrieval`]: the passages, from a Qdrant server or the index in this process.
+//! - [`indexing`]: from Markdown pages to an index.
+//! - [`chat`]: the domain types; imports no other room.
+//! - [`error`]: status, code and public text of every failure.
+//! - [`limits`]: every documented bound.
+//! - [`telemetry`]: where log lines go.
+
+pub mod app;
+pub mod chat;
+pub mod cli;
+pub mod config;
+pub mod error;
+pub mod http;
+pub mod indexing;
+pub mod limits;
+pub mod provider;
+pub mod rag;
+pub mod retrieval;
+pub mod telemetry;

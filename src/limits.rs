@@ -1,0 +1,63 @@
+//! Every documented bound, and the permits that bound how many answers are open at once.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// Characters of a question; a longer one is refused.
+pub const MAX_QUERY_CHARS: usize = 4_000;
+/// Messages of history; more are refused.
+pub const MAX_HISTORY_MESSAGES: usize = 20;
+/// Characters of one message of history; a longer one is refused.
+pub const MAX_MESSAGE_CHARS: usize = 8_000;
+/// Characters of a selection; a longer one is refused.
+pub const MAX_SELECTION_CHARS: usize = 4_000;
+/// Characters of a page title; a longer one is refused.
+pub const MAX_TITLE_CHARS: usize = 300;
+/// Characters of a page URL; a longer one is refused.
+pub const MAX_URL_CHARS: usize = 2_000;
+/// Passages one question may ask for; more are refused.
+pub const MAX_TOP_K: usize = 20;
+/// Passages a question gets when it does not say.
+pub const DEFAULT_TOP_K: usize = 6;
+/// Values of one filter key; more are refused.
+pub const MAX_FILTER_VALUES: usize = 32;
+/// Characters of one filter value; a longer one is refused.
+pub const MAX_FILTER_CHARS: usize = 200;
+
+/// Bytes of a request's body; a larger one is a 413.
+pub const MAX_BODY_BYTES: usize = 1024 * 1024;
+/// How long a body may take to arrive; a slower one counts as cut off.
+pub const BODY_TIMEOUT: Duration = Duration::from_secs(15);
+/// Bytes of a request's head; hyper answers a larger one with 431.
+pub const MAX_HEAD_BYTES: usize = 64 * 1024;
+/// How long a head may take to arrive; then the connection is closed.
+pub const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Bytes of an answer's text; a longer one is cut there and ends as `max_tokens`.
+pub const MAX_ANSWER_BYTES: usize = 1024 * 1024;
+/// Bytes of an upstream's JSON body that Docent reads; a longer one is unusable.
+/// A 3,072-dimension embedding takes about 64 KiB.
+pub const MAX_UPSTREAM_BODY_BYTES: usize = 4 * 1024 * 1024;
+/// Characters of a snippet in `sources`.
+pub const SNIPPET_CHARS: usize = 240;
+
+/// Silence after which a stream carries a comment line, well under the 60 s at which proxies give up.
+pub const HEARTBEAT: Duration = Duration::from_secs(15);
+
+/// How many answers may be open at once. Who finds none free is told at once (503): nothing queues.
+#[derive(Debug, Clone)]
+pub struct Permits(Arc<Semaphore>);
+
+impl Permits {
+    /// Room for `max` answers.
+    pub fn new(max: usize) -> Self {
+        Self(Arc::new(Semaphore::new(max.min(Semaphore::MAX_PERMITS))))
+    }
+
+    /// One answer's permit, which it holds until it has ended; `None` when all are taken.
+    pub fn try_acquire(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.0).try_acquire_owned().ok()
+    }
+}

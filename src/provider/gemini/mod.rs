@@ -1,0 +1,361 @@
+//! Gemini over its REST API (v1beta): HTTP/1.1, one connection per open answer, no redirects, the key in
+//! `x-goog-api-key` and nowhere else, bodies read through a bound.
+//!
+//! The stream is read by `reqwest-eventsource`, always with `retry::Never`: by itself it would send the POST again
+//! at the end of every body, and a POST that generates is paid for. Its limits, which we live with: it drops lines
+//! outside `data:` and a last event without its blank line (both end as a truncated answer), it panics on a byte
+//! order mark (caught here), and it bounds no line (the deadlines of `rag` do).
+
+mod retry;
+mod wire;
+
+use std::panic::AssertUnwindSafe;
+use std::time::Duration;
+
+use futures::{FutureExt as _, StreamExt as _};
+use reqwest::{RequestBuilder, Response, StatusCode};
+use reqwest_eventsource::{Event, EventSource};
+use secrecy::ExposeSecret as _;
+use serde_json::Value;
+
+use crate::chat::clip;
+use crate::config::GeminiConfig;
+use crate::limits::MAX_UPSTREAM_BODY_BYTES;
+use crate::provider::{Delta, DeltaStream, Error, Prompt, Task};
+
+use retry::{Fault, Retry, Schedule};
+use wire::{ApiError, Decoder, EventFault};
+
+/// How long a connection may take to open.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// Once a finish reason has come, how long to wait for the rest (usage, the end of the body): then it is done.
+const AFTER_FINISH: Duration = Duration::from_secs(1);
+/// Characters of an upstream's message that go to the log.
+const MAX_CAUSE_CHARS: usize = 300;
+
+/// A client of Gemini; clones share its connections.
+#[derive(Clone)]
+pub struct Gemini {
+    http: reqwest::Client,
+    config: GeminiConfig,
+    retry_budget: Duration,
+    after_finish: Duration,
+}
+
+impl std::fmt::Debug for Gemini {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Gemini").field("base_url", &self.config.base_url).finish_non_exhaustive()
+    }
+}
+
+/// What a look at a model says about Gemini as a whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reach {
+    /// It answers, and nothing speaks against the key or the models.
+    Ok,
+    /// It answers that the key or a model cannot be used; the text names the setting.
+    Refused(String),
+    /// It does not answer, or not now.
+    Unreachable(String),
+}
+
+impl Gemini {
+    /// A client for `config`; nothing is sent yet. `gap` is how long an answer may be silent.
+    ///
+    /// # Errors
+    ///
+    /// That the TLS roots of this machine cannot be read.
+    pub fn new(config: GeminiConfig, retry_budget: Duration, gap: Duration) -> Result<Self, reqwest::Error> {
+        let http = reqwest::Client::builder()
+            .http1_only()
+            .redirect(reqwest::redirect::Policy::none())
+            .connect_timeout(CONNECT_TIMEOUT)
+            .user_agent(concat!("docent/", env!("CARGO_PKG_VERSION")))
+            .build()?;
+        Ok(Self { http, config, retry_budget, after_finish: AFTER_FINISH.min(gap / 2) })
+    }
+
+    /// The model that embeds.
+    pub fn embedding_model(&self) -> &str {
+        &self.config.embedding_model
+    }
+
+    /// The model that writes.
+    pub fn generative_model(&self) -> &str {
+        &self.config.generative_model
+    }
+
+    /// Looks both models up, which spends no tokens: whether Gemini answers, and takes the key and the models.
+    pub async fn reach(&self) -> Reach {
+        let models =
+            [("EMBEDDING_MODEL", self.embedding_model()), ("GENERATIVE_MODEL", self.generative_model())];
+        for (setting, model) in models {
+            match self.look_up(setting, model).await {
+                Reach::Ok => {}
+                other => return other,
+            }
+        }
+        Reach::Ok
+    }
+
+    async fn look_up(&self, setting: &str, model: &str) -> Reach {
+        let request = self.authorised(self.http.get(format!("{}/v1beta/models/{model}", self.config.base_url)));
+        let response = match tokio::time::timeout(CONNECT_TIMEOUT * 2, request.send()).await {
+            Ok(Ok(response)) => response,
+            Ok(Err(error)) => return Reach::Unreachable(transport(&error)),
+            Err(_) => return Reach::Unreachable("no answer".to_owned()),
+        };
+        let status = response.status();
+        let error = tokio::time::timeout(CONNECT_TIMEOUT, body(response)).await.ok().and_then(Result::ok);
+        let error = error.and_then(|body| serde_json::from_slice::<Value>(&body).ok());
+        match (status.as_u16(), error.as_ref().and_then(ApiError::from_value)) {
+            (400 | 401 | 403, Some(error)) => {
+                Reach::Refused(format!("GEMINI_API_KEY is refused: {}", self.public(&error.message)))
+            }
+            (404, Some(error)) => {
+                Reach::Refused(format!("{setting} is refused: {}", self.public(&error.message)))
+            }
+            (500.., _) => Reach::Unreachable(format!("HTTP {status}")),
+            // A gateway in front of Gemini need not offer this route.
+            _ => Reach::Ok,
+        }
+    }
+
+    /// Embeds one text; the caller checks the vector.
+    ///
+    /// # Errors
+    ///
+    /// What Gemini said, after the retries that could help.
+    pub async fn embed(&self, text: &str, task: Task<'_>, dimensions: usize) -> Result<Vec<f32>, Error> {
+        let body = wire::embed_request(self.embedding_model(), text, task, dimensions);
+        Schedule::new(self.retry_budget).run(|| self.embed_once(&body)).await
+    }
+
+    async fn embed_once(&self, request: &Value) -> Result<Vec<f32>, Fault> {
+        let url = self.url(self.embedding_model(), "embedContent");
+        let response = self.post(url, request).send().await.map_err(|error| Fault::transport(&error))?;
+        if response.status() != StatusCode::OK {
+            return Err(self.refusal(response).await);
+        }
+        let bytes = body(response).await?;
+        let parsed: wire::EmbedResponse =
+            serde_json::from_slice(&bytes).map_err(|_| Fault::unusable("a body that is no embedding"))?;
+        Ok(parsed.embedding.values.into_iter().map(|value| value.unwrap_or(f32::NAN)).collect())
+    }
+
+    /// Opens an answer and waits for its first visible text, or its end; until then it may be asked again.
+    ///
+    /// # Errors
+    ///
+    /// What Gemini said, after the retries that could help.
+    pub async fn generate(&self, prompt: &Prompt) -> Result<DeltaStream, Error> {
+        let model = self.generative_model();
+        let body = wire::generate_request(model, prompt, self.config.thinking.as_ref());
+        let answer = Schedule::new(self.retry_budget).run(|| self.open(&body)).await?;
+        Ok(answer.into_stream(self.generative_model().to_owned()))
+    }
+
+    /// One attempt at an answer, as far as its first visible text or its end.
+    async fn open(&self, request: &Value) -> Result<Answer, Fault> {
+        let url = format!("{}?alt=sse", self.url(self.generative_model(), "streamGenerateContent"));
+        let mut source = EventSource::new(self.post(url, request))
+            .map_err(|_| Fault::unusable("a request that cannot be sent"))?;
+        source.set_retry_policy(Box::new(reqwest_eventsource::retry::Never));
+        let mut answer =
+            Answer { source, decoder: Decoder::default(), first: String::new(), gemini: self.clone() };
+        match answer.next_event().await {
+            Some(Ok(Event::Open)) => {}
+            Some(Err(reqwest_eventsource::Error::InvalidStatusCode(_, response))) => {
+                return Err(self.refusal(response).await);
+            }
+            Some(Err(reqwest_eventsource::Error::InvalidContentType(..))) => {
+                return Err(Fault::unusable("a 200 that is no event stream"));
+            }
+            Some(Err(reqwest_eventsource::Error::Transport(error))) => return Err(Fault::transport(&error)),
+            _ => return Err(Fault::unusable("no response")),
+        }
+        answer.advance_to_text().await?;
+        Ok(answer)
+    }
+
+    /// What a response other than 200 means.
+    async fn refusal(&self, response: Response) -> Fault {
+        let status = response.status();
+        if status.is_redirection() {
+            return Fault::refused("a redirect, which is not followed: the key would go along".to_owned());
+        }
+        let parsed = body(response).await.ok().and_then(|body| serde_json::from_slice::<Value>(&body).ok());
+        let error = parsed.as_ref().and_then(ApiError::from_value).unwrap_or_default();
+        self.fault(&ApiError { code: status.as_u16(), ..error })
+    }
+
+    /// What an error object means, whether it came with a status or inside a 200.
+    fn fault(&self, error: &ApiError) -> Fault {
+        let cause = format!("HTTP {} {}", error.code, self.public(&error.message)).trim_end().to_owned();
+        match error.code {
+            429 if error.quota_spent => Fault { error: Error::QuotaSpent(cause), retry: Retry::No },
+            429 | 503 => Fault {
+                error: Error::Busy { retry_after: error.retry_after, cause },
+                retry: Retry::After(error.retry_after),
+            },
+            504 => Fault { error: Error::Timeout(cause), retry: Retry::Once },
+            408 | 500..=599 => Fault { error: Error::Failed(cause), retry: Retry::After(None) },
+            _ => Fault::refused(cause),
+        }
+    }
+
+    fn url(&self, model: &str, method: &str) -> String {
+        format!("{}/v1beta/models/{model}:{method}", self.config.base_url)
+    }
+
+    fn post(&self, url: String, body: &Value) -> RequestBuilder {
+        self.authorised(self.http.post(url)).json(body)
+    }
+
+    fn authorised(&self, request: RequestBuilder) -> RequestBuilder {
+        let mut key = reqwest::header::HeaderValue::from_str(self.config.api_key.expose_secret())
+            .unwrap_or_else(|_| reqwest::header::HeaderValue::from_static(""));
+        key.set_sensitive(true);
+        request.header("x-goog-api-key", key)
+    }
+
+    /// Somebody else's text, fit for a log line: without the key, without control characters, short.
+    fn public(&self, text: &str) -> String {
+        let text = text.replace(self.config.api_key.expose_secret(), "[redacted]");
+        clip(&text, MAX_CAUSE_CHARS).chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    }
+}
+
+/// An answer under way.
+struct Answer {
+    source: EventSource,
+    decoder: Decoder,
+    first: String,
+    gemini: Gemini,
+}
+
+impl Answer {
+    /// The next thing the reader of the stream has to say, a panic of it included.
+    async fn next_event(&mut self) -> Option<Result<Event, reqwest_eventsource::Error>> {
+        let next = AssertUnwindSafe(self.source.next()).catch_unwind().await;
+        next.unwrap_or_else(|_| {
+            tracing::error!("reqwest-eventsource panicked on what Gemini sent");
+            self.source.close();
+            None
+        })
+    }
+
+    /// Reads until there is visible text, which it keeps in `first`, or the stream has ended in a way that is an
+    /// answer: a finish reason other than `STOP` needs no text.
+    async fn advance_to_text(&mut self) -> Result<(), Fault> {
+        match self.next_text().await? {
+            Some(text) => {
+                self.first = text;
+                Ok(())
+            }
+            None => match self.decoder.end("") {
+                Some(end) if end.finish_reason == crate::chat::FinishReason::Stop => {
+                    Err(Fault { error: Error::Failed("STOP without any text".to_owned()), retry: Retry::Once })
+                }
+                Some(_) => Ok(()),
+                None if self.decoder.events() == 0 => {
+                    Err(Fault { error: Error::Truncated, retry: Retry::Once })
+                }
+                None => Err(Fault { error: Error::Truncated, retry: Retry::No }),
+            },
+        }
+    }
+
+    /// The next visible text; `None` at the end, however it came.
+    async fn next_text(&mut self) -> Result<Option<String>, Fault> {
+        let mut deadline = None;
+        loop {
+            if self.decoder.finished() && deadline.is_none() {
+                deadline = Some(tokio::time::Instant::now() + self.gemini.after_finish);
+            }
+            let event = match deadline {
+                None => self.next_event().await,
+                Some(deadline) => match tokio::time::timeout_at(deadline, self.next_event()).await {
+                    Ok(event) => event,
+                    Err(_) => return Ok(None),
+                },
+            };
+            match event {
+                Some(Ok(Event::Open)) => {}
+                Some(Ok(Event::Message(message))) => {
+                    let text = self.decoder.push(&message.data).map_err(|fault| match fault {
+                        EventFault::Unusable => Fault::unusable("an event that is no answer"),
+                        EventFault::Api(error) => self.gemini.in_stream(&error),
+                    })?;
+                    if !text.is_empty() {
+                        return Ok(Some(text));
+                    }
+                }
+                Some(Err(reqwest_eventsource::Error::Utf8(error)))
+                    if error.utf8_error().error_len().is_some() =>
+                {
+                    return Err(Fault::unusable("an event that is not UTF-8"));
+                }
+                // The end of the body, a cut connection, half an event: what came so far decides.
+                None | Some(Err(_)) => return Ok(None),
+            }
+        }
+    }
+
+    fn into_stream(mut self, model: String) -> DeltaStream {
+        let stream = async_stream::try_stream! {
+            if !self.first.is_empty() {
+                yield Delta::Text(std::mem::take(&mut self.first));
+                while let Some(text) = self.next_text().await.map_err(|fault| fault.error)? {
+                    yield Delta::Text(text);
+                }
+            }
+            let end = self.decoder.end(&model).ok_or(Error::Truncated)?;
+            yield Delta::End(end);
+        };
+        stream.boxed()
+    }
+}
+
+impl Gemini {
+    /// An error object inside a 200: by its code, and whatever is not a request to wait has failed.
+    fn in_stream(&self, error: &ApiError) -> Fault {
+        let fault = self.fault(error);
+        match fault.error {
+            Error::Refused(cause) | Error::Timeout(cause) => {
+                Fault { error: Error::Failed(cause), retry: Retry::No }
+            }
+            _ => fault,
+        }
+    }
+}
+
+/// A body, as far as the bound lets it grow.
+async fn body(mut response: Response) -> Result<Vec<u8>, Fault> {
+    let mut bytes = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(|error| Fault::transport(&error))? {
+        if bytes.len() + chunk.len() > MAX_UPSTREAM_BODY_BYTES {
+            return Err(Fault::unusable("a body beyond its bound"));
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok(bytes)
+}
+
+/// A transport error without its URL, down to its root.
+fn transport(error: &reqwest::Error) -> String {
+    let mut text = String::new();
+    let mut source: Option<&dyn std::error::Error> = std::error::Error::source(error);
+    while let Some(error) = source {
+        text = error.to_string();
+        source = error.source();
+    }
+    let kind = if error.is_connect() {
+        "could not connect"
+    } else if error.is_timeout() {
+        "timed out"
+    } else {
+        "connection broke"
+    };
+    format!("{kind}: {}", clip(&text, MAX_CAUSE_CHARS))
+}

@@ -1,0 +1,125 @@
+//! When a request may be sent again, and when it is too late for that.
+
+use std::future::Future;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use backon::{ExponentialBuilder, Retryable as _};
+
+use super::transport;
+use crate::provider::Error;
+
+/// Attempts of one stage: a service that fails twice and then works is not a failure.
+const MAX_ATTEMPTS: usize = 3;
+/// Pause before the second attempt; it doubles, with jitter on top.
+const FIRST_DELAY: Duration = Duration::from_millis(200);
+
+/// A failed attempt, and whether another can succeed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Fault {
+    pub(super) error: Error,
+    pub(super) retry: Retry,
+}
+
+/// Whether another attempt can succeed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Retry {
+    /// It cannot.
+    No,
+    /// One more.
+    Once,
+    /// As often as the schedule allows, and never sooner than the service itself asked for.
+    After(Option<Duration>),
+}
+
+impl Fault {
+    pub(super) fn refused(cause: String) -> Self {
+        Self { error: Error::Refused(cause), retry: Retry::No }
+    }
+
+    pub(super) fn unusable(cause: &str) -> Self {
+        Self { error: Error::Failed(cause.to_owned()), retry: Retry::No }
+    }
+
+    pub(super) fn transport(error: &reqwest::Error) -> Self {
+        Self { error: Error::Failed(transport(error)), retry: Retry::After(None) }
+    }
+}
+
+/// The attempts of one stage.
+#[derive(Debug)]
+pub(super) struct Schedule {
+    started: Instant,
+    budget: Duration,
+    faults: AtomicU32,
+}
+
+impl Schedule {
+    /// A stage that begins now and may be tried again until `budget` has passed.
+    pub(super) fn new(budget: Duration) -> Self {
+        Self { started: Instant::now(), budget, faults: AtomicU32::new(0) }
+    }
+
+    /// Runs `attempt` until it succeeds, cannot, or the budget is spent.
+    ///
+    /// # Errors
+    ///
+    /// The last attempt's.
+    pub(super) async fn run<T, F, Fut>(&self, attempt: F) -> Result<T, Error>
+    where
+        F: FnMut() -> Fut,
+        Fut: Future<Output = Result<T, Fault>>,
+    {
+        let backoff = ExponentialBuilder::default()
+            .with_min_delay(FIRST_DELAY)
+            .with_max_times(MAX_ATTEMPTS - 1)
+            .with_jitter();
+        attempt
+            .retry(backoff)
+            .adjust(|fault: &Fault, delay| self.delay(fault, delay))
+            .notify(|fault: &Fault, delay| {
+                tracing::warn!(cause = %fault.error, delay_ms = delay.as_millis(), "trying again");
+            })
+            .await
+            .map_err(|fault| fault.error)
+    }
+
+    /// How long to wait after `fault`; `None` to give up. `delay` is the backoff's, `None` when attempts ran out.
+    fn delay(&self, fault: &Fault, delay: Option<Duration>) -> Option<Duration> {
+        let earlier = self.faults.fetch_add(1, Ordering::Relaxed);
+        let delay = match fault.retry {
+            Retry::No => None,
+            Retry::Once if earlier > 0 => None,
+            Retry::Once => delay,
+            Retry::After(asked) => delay.map(|delay| delay.max(asked.unwrap_or_default())),
+        }?;
+        (self.started.elapsed() + delay <= self.budget).then_some(delay)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fault(retry: Retry) -> Fault {
+        Fault { error: Error::Truncated, retry }
+    }
+
+    #[test]
+    fn a_wait_the_service_asked_for_is_kept_if_the_budget_has_room() {
+        let schedule = Schedule::new(Duration::from_secs(5));
+        let asked = |secs| fault(Retry::After(Some(Duration::from_secs(secs))));
+        let delay = Some(FIRST_DELAY);
+        assert_eq!(schedule.delay(&asked(2), delay), Some(Duration::from_secs(2)));
+        assert_eq!(schedule.delay(&asked(6), delay), None);
+        assert_eq!(schedule.delay(&asked(0), None), None, "attempts have run out");
+    }
+
+    #[test]
+    fn what_may_be_tried_once_is_not_tried_twice() {
+        let schedule = Schedule::new(Duration::from_secs(5));
+        assert_eq!(schedule.delay(&fault(Retry::Once), Some(FIRST_DELAY)), Some(FIRST_DELAY));
+        assert_eq!(schedule.delay(&fault(Retry::Once), Some(FIRST_DELAY)), None);
+        assert_eq!(schedule.delay(&fault(Retry::No), Some(FIRST_DELAY)), None);
+    }
+}

@@ -1,0 +1,295 @@
+//! Gemini's wire, without I/O: request bodies, the decoder of a stream, and what an error body says.
+//!
+//! Facts about the wire come from recordings of the v1beta REST API and from what its SDKs tolerate: every field of
+//! a response may be missing, every enum may hold an unknown name, usage is cumulative, a finish reason may come
+//! before the last text, and an error may arrive inside a 200.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::chat::{FinishReason, Role, Usage};
+use crate::config::Thinking;
+use crate::provider::{End, Prompt, Task};
+
+/// Tokens an answer may have, thoughts included: head-room for a long answer of a thinking model.
+const MAX_OUTPUT_TOKENS: u32 = 8_192;
+
+/// The body of `embedContent`.
+pub(super) fn embed_request(model: &str, text: &str, task: Task<'_>, dimensions: usize) -> Value {
+    let mut body = json!({ "model": format!("models/{model}"), "outputDimensionality": dimensions });
+    let text = if has_task_type(model) {
+        match task {
+            Task::Query => body["taskType"] = "RETRIEVAL_QUERY".into(),
+            Task::Document { title } => {
+                body["taskType"] = "RETRIEVAL_DOCUMENT".into();
+                if !title.is_empty() {
+                    body["title"] = title.into();
+                }
+            }
+        }
+        text.to_owned()
+    } else {
+        match task {
+            Task::Query => format!("task: search result | query: {text}"),
+            Task::Document { title: "" } => format!("title: none | text: {text}"),
+            Task::Document { title } => format!("title: {title} | text: {text}"),
+        }
+    };
+    body["content"] = json!({ "parts": [{ "text": text }] });
+    body
+}
+
+/// `gemini-embedding-2` takes the task as a prefix of the text; the models before it take `taskType`.
+fn has_task_type(model: &str) -> bool {
+    !model.starts_with("gemini-embedding-2")
+}
+
+/// The body of `streamGenerateContent`. No sampling parameters: newer models ignore or refuse them.
+pub(super) fn generate_request(model: &str, prompt: &Prompt, thinking: Option<&Thinking>) -> Value {
+    let contents: Vec<Value> = prompt
+        .messages
+        .iter()
+        .map(|message| {
+            let role = match message.role {
+                Role::User => "user",
+                Role::Assistant => "model",
+            };
+            json!({ "role": role, "parts": [{ "text": message.content }] })
+        })
+        .collect();
+    let mut config = json!({ "maxOutputTokens": MAX_OUTPUT_TOKENS });
+    if let Some(thinking) = thinking {
+        config["thinkingConfig"] = match thinking {
+            // The 3.x Flash-Lite line refuses a budget of 0; `minimal` is the least it takes.
+            Thinking::Off if model.starts_with("gemini-3") && model.contains("flash-lite") => {
+                json!({ "thinkingLevel": "minimal" })
+            }
+            Thinking::Off => json!({ "thinkingBudget": 0 }),
+            Thinking::Level(level) => json!({ "thinkingLevel": level }),
+            Thinking::Budget(budget) => json!({ "thinkingBudget": budget }),
+        };
+    }
+    json!({
+        "systemInstruction": { "parts": [{ "text": prompt.system }] },
+        "contents": contents,
+        "generationConfig": config,
+    })
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct EmbedResponse {
+    pub(super) embedding: Values,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Values {
+    // A value may be null: a JSON number that is not finite has no other spelling.
+    pub(super) values: Vec<Option<f32>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Chunk {
+    candidates: Option<Vec<Candidate>>,
+    prompt_feedback: Option<PromptFeedback>,
+    usage_metadata: Option<UsageMetadata>,
+    model_version: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Candidate {
+    content: Option<Content>,
+    finish_reason: Option<String>,
+    index: Option<u32>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Content {
+    parts: Option<Vec<Part>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Part {
+    text: Option<String>,
+    thought: Option<bool>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct PromptFeedback {
+    block_reason: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct UsageMetadata {
+    prompt_token_count: Option<u64>,
+    candidates_token_count: Option<u64>,
+    thoughts_token_count: Option<u64>,
+}
+
+/// What is wrong with an event of a stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum EventFault {
+    /// It is not a JSON object of the known shape.
+    Unusable,
+    /// It carries an error object.
+    Api(ApiError),
+}
+
+/// Reads the events of one stream; [`Decoder::end`] tells how it ended.
+#[derive(Debug, Default)]
+pub(super) struct Decoder {
+    events: usize,
+    finish: Option<FinishReason>,
+    model: Option<String>,
+    usage: Option<UsageMetadata>,
+}
+
+impl Decoder {
+    /// The visible text of one event's data, empty for an event without any.
+    ///
+    /// # Errors
+    ///
+    /// An event that is an error or no answer: skipping it would lose words silently.
+    pub(super) fn push(&mut self, data: &str) -> Result<String, EventFault> {
+        self.events += 1;
+        if data.trim() == "[DONE]" {
+            return Ok(String::new());
+        }
+        let value: Value = serde_json::from_str(data).map_err(|_| EventFault::Unusable)?;
+        if let Some(error) = ApiError::from_value(&value) {
+            return Err(EventFault::Api(error));
+        }
+        if !value.is_object() {
+            return Err(EventFault::Unusable);
+        }
+        let chunk: Chunk = serde_json::from_value(value).map_err(|_| EventFault::Unusable)?;
+        Ok(self.apply(chunk))
+    }
+
+    fn apply(&mut self, chunk: Chunk) -> String {
+        self.model = chunk.model_version.filter(|model| !model.is_empty()).or(self.model.take());
+        self.usage = chunk.usage_metadata.or(self.usage.take());
+        if chunk.prompt_feedback.is_some_and(|feedback| feedback.block_reason.is_some()) {
+            self.finish = Some(FinishReason::Blocked);
+        }
+        let mut candidates = chunk.candidates.unwrap_or_default().into_iter();
+        let Some(candidate) = candidates.find(|candidate| candidate.index.unwrap_or(0) == 0) else {
+            return String::new();
+        };
+        if let Some(reason) = candidate.finish_reason.as_deref().and_then(finish_reason) {
+            // Some proxies repeat STOP in every event, and tools end a round early: the last reason wins.
+            self.finish = Some(reason);
+        }
+        let parts = candidate.content.and_then(|content| content.parts).unwrap_or_default();
+        parts.into_iter().filter(|part| part.thought != Some(true)).filter_map(|part| part.text).collect()
+    }
+
+    /// Whether a finish reason, or a block, has come.
+    pub(super) fn finished(&self) -> bool {
+        self.finish.is_some()
+    }
+
+    /// How many events have come.
+    pub(super) fn events(&self) -> usize {
+        self.events
+    }
+
+    /// How the stream ended; `None` when no finish reason came, which means that it was cut.
+    pub(super) fn end(&self, model: &str) -> Option<End> {
+        Some(End {
+            finish_reason: self.finish?,
+            model: Some(self.model.clone().unwrap_or_else(|| model.to_owned())),
+            usage: self.usage.as_ref().map(|usage| {
+                let prompt_tokens = usage.prompt_token_count.unwrap_or(0);
+                let thoughts = usage.thoughts_token_count.unwrap_or(0);
+                let completion_tokens = usage.candidates_token_count.unwrap_or(0).saturating_add(thoughts);
+                let total_tokens = prompt_tokens.saturating_add(completion_tokens);
+                Usage { prompt_tokens, completion_tokens, total_tokens }
+            }),
+        })
+    }
+}
+
+fn finish_reason(name: &str) -> Option<FinishReason> {
+    match name {
+        "" | "FINISH_REASON_UNSPECIFIED" => None,
+        "STOP" => Some(FinishReason::Stop),
+        "MAX_TOKENS" => Some(FinishReason::MaxTokens),
+        "SAFETY" => Some(FinishReason::Safety),
+        "RECITATION" => Some(FinishReason::Recitation),
+        "PROHIBITED_CONTENT" | "BLOCKLIST" | "SPII" => Some(FinishReason::Blocked),
+        _ => Some(FinishReason::Other),
+    }
+}
+
+/// What matters of a `google.rpc.Status`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct ApiError {
+    /// HTTP code, or what its status name stands for.
+    pub(super) code: u16,
+    /// For the log.
+    pub(super) message: String,
+    /// `RetryInfo`: how long to wait.
+    pub(super) retry_after: Option<Duration>,
+    /// A per-day quota, or one of zero: waiting a minute does not help.
+    pub(super) quota_spent: bool,
+}
+
+impl ApiError {
+    /// The error in a body `{"error": …}`, alone or as the first of an array; `None` if there is none.
+    pub(super) fn from_value(value: &Value) -> Option<Self> {
+        let holder = value.as_array().and_then(|array| array.first()).unwrap_or(value);
+        let error = holder.get("error").filter(|error| !error.is_null())?;
+        let details = error.get("details").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+        let message = error.get("message").and_then(Value::as_str).unwrap_or_default();
+        let status = error.get("status").and_then(Value::as_str).unwrap_or_default();
+        let number = error.get("code").and_then(Value::as_u64).and_then(|code| u16::try_from(code).ok());
+        Some(Self {
+            code: number.unwrap_or_else(|| status_code(status)),
+            message: format!("{status} {message}").trim().to_owned(),
+            retry_after: details.iter().find_map(retry_delay),
+            quota_spent: message.contains("limit: 0") || details.iter().any(is_per_day),
+        })
+    }
+}
+
+fn status_code(status: &str) -> u16 {
+    match status {
+        "RESOURCE_EXHAUSTED" => 429,
+        "UNAVAILABLE" => 503,
+        "DEADLINE_EXCEEDED" => 504,
+        "INVALID_ARGUMENT" | "FAILED_PRECONDITION" => 400,
+        "UNAUTHENTICATED" => 401,
+        "PERMISSION_DENIED" => 403,
+        "NOT_FOUND" => 404,
+        _ => 500,
+    }
+}
+
+/// `RetryInfo.retryDelay` is a protobuf duration: decimal seconds and an `s`; `900ms` has been seen too.
+fn retry_delay(detail: &Value) -> Option<Duration> {
+    let text = detail.get("retryDelay")?.as_str()?;
+    let (number, unit) = match text.strip_suffix("ms") {
+        Some(number) => (number, 0.001),
+        None => (text.strip_suffix('s')?, 1.0),
+    };
+    Duration::try_from_secs_f64(number.trim().parse::<f64>().ok()? * unit).ok()
+}
+
+fn is_per_day(detail: &Value) -> bool {
+    let violations = detail.get("violations").and_then(Value::as_array);
+    violations.into_iter().flatten().any(|violation| {
+        violation.get("quotaId").and_then(Value::as_str).is_some_and(|id| id.contains("PerDay"))
+    })
+}
+
+#[cfg(test)]
+#[path = "wire_tests.rs"]
+mod tests;

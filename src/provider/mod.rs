@@ -1,0 +1,205 @@
+//! The two services an answer needs, each in two kinds: an embedding of the question, and a stream of text.
+//!
+//! Alternatives are enums. An error says what the caller can do about it and knows no HTTP; its text is for the log.
+
+pub mod gemini;
+pub mod offline;
+
+use std::time::Duration;
+
+use futures::stream::BoxStream;
+
+use crate::chat::{FinishReason, Message, Passage, Usage};
+
+pub use gemini::Gemini;
+pub use offline::Offline;
+
+/// What a model is told to begin its answer with when the passages do not answer the question.
+pub const NOT_IN_DOCS: &str = "[NOT_IN_DOCS]";
+
+/// Who embeds and who writes. They differ in a demo with a key: offline retrieval, Gemini's answer.
+#[derive(Debug, Clone)]
+pub struct Provider {
+    /// Embeds questions and passages.
+    pub embedding: Embedding,
+    /// Writes answers.
+    pub generation: Generation,
+}
+
+/// Who embeds.
+#[derive(Debug, Clone)]
+pub enum Embedding {
+    /// Gemini.
+    Gemini(Gemini),
+    /// Feature hashing, in process.
+    Offline,
+}
+
+/// Who writes.
+#[derive(Debug, Clone)]
+pub enum Generation {
+    /// Gemini.
+    Gemini(Gemini),
+    /// Quotes the best sentences of the passages.
+    Offline(Offline),
+}
+
+/// What a text is embedded as; a model places questions and passages differently.
+#[derive(Debug, Clone, Copy)]
+pub enum Task<'a> {
+    /// A question that looks for passages.
+    Query,
+    /// A passage, with the title of its page.
+    Document {
+        /// May be empty.
+        title: &'a str,
+    },
+}
+
+/// Everything a model is told, and what the offline provider needs to answer without one.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Prompt {
+    /// The stable part.
+    pub system: String,
+    /// The conversation; the last message is the reader's, with the passages in it.
+    pub messages: Vec<Message>,
+    /// The question alone.
+    pub question: String,
+    /// The passages alone, in the order of their numbers.
+    pub passages: Vec<Passage>,
+}
+
+/// What comes out of a model.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Delta {
+    /// The next piece of visible text; never empty.
+    Text(String),
+    /// The end; nothing follows.
+    End(End),
+}
+
+/// How a generation ended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct End {
+    /// Why.
+    pub finish_reason: FinishReason,
+    /// Which model it was.
+    pub model: Option<String>,
+    /// What it cost.
+    pub usage: Option<Usage>,
+}
+
+/// A generation under way. Dropping it closes the connection to the model.
+pub type DeltaStream = BoxStream<'static, Result<Delta, Error>>;
+
+/// Why a provider did not deliver. The text is the cause, for the log: never for a client.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// It will refuse again until a setting changes (400, 401, 403, 404, a redirect).
+    #[error("refused: {0}")]
+    Refused(String),
+    /// It broke off, or sent something unusable; the same request may succeed later.
+    #[error("failed: {0}")]
+    Failed(String),
+    /// It asked to wait (429, 503).
+    #[error("busy: {cause}")]
+    Busy {
+        /// For how long, where it said so.
+        retry_after: Option<Duration>,
+        /// For the log.
+        cause: String,
+    },
+    /// A quota that waiting does not refill within the day is spent.
+    #[error("quota spent: {0}")]
+    QuotaSpent(String),
+    /// It took too long.
+    #[error("timed out: {0}")]
+    Timeout(String),
+    /// Its stream ended before its answer did.
+    #[error("the stream ended without a finish reason")]
+    Truncated,
+}
+
+impl Embedding {
+    /// Embeds one text as a vector of `dimensions` values of length 1.
+    ///
+    /// # Errors
+    ///
+    /// What the provider said, or that its vector has the wrong size, a value that is not finite, or no length.
+    pub async fn embed(&self, text: &str, task: Task<'_>, dimensions: usize) -> Result<Vec<f32>, Error> {
+        let vector = match self {
+            Self::Gemini(gemini) => gemini.embed(text, task, dimensions).await?,
+            Self::Offline => offline::embed(text, task, dimensions),
+        };
+        unit_length(vector, dimensions)
+    }
+
+    /// The model's name, as an index records it.
+    pub fn model(&self) -> &str {
+        match self {
+            Self::Gemini(gemini) => gemini.embedding_model(),
+            Self::Offline => offline::MODEL,
+        }
+    }
+}
+
+impl Generation {
+    /// The configured model's name.
+    pub fn model(&self) -> &str {
+        match self {
+            Self::Gemini(gemini) => gemini.generative_model(),
+            Self::Offline(_) => offline::GENERATIVE_MODEL,
+        }
+    }
+
+    /// Opens an answer. It resolves once the first visible text, or the end without any, has come: until then a
+    /// provider may try again. The caller bounds the wait.
+    ///
+    /// # Errors
+    ///
+    /// What kept the provider from beginning.
+    pub async fn generate(&self, prompt: Prompt) -> Result<DeltaStream, Error> {
+        match self {
+            Self::Gemini(gemini) => gemini.generate(&prompt).await,
+            Self::Offline(offline) => Ok(offline.generate(&prompt)),
+        }
+    }
+}
+
+/// Scales a vector to length 1, which only full-size `gemini-embedding-001` vectors have by themselves.
+fn unit_length(mut vector: Vec<f32>, dimensions: usize) -> Result<Vec<f32>, Error> {
+    if vector.len() != dimensions {
+        return Err(Error::Failed(format!("an embedding of {} values, {dimensions} wanted", vector.len())));
+    }
+    let length = vector.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>().sqrt();
+    if !length.is_finite() {
+        return Err(Error::Failed("an embedding with values that are not finite".to_owned()));
+    }
+    if length < f64::from(f32::EPSILON) {
+        return Err(Error::Failed("an embedding of zeros".to_owned()));
+    }
+    for value in &mut vector {
+        // Back to f32, which is what vectors are stored as.
+        #[expect(clippy::cast_possible_truncation, reason = "a value of a unit vector is at most 1")]
+        let scaled = (f64::from(*value) / length) as f32;
+        *value = scaled;
+    }
+    Ok(vector)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_vector_is_scaled_to_length_one() {
+        assert_eq!(unit_length(vec![3.0, 4.0], 2).unwrap(), vec![0.6, 0.8]);
+    }
+
+    #[test]
+    fn a_vector_of_the_wrong_size_or_without_direction_is_refused() {
+        for vector in [vec![1.0], vec![0.0, 0.0], vec![f32::NAN, 1.0], vec![f32::INFINITY, 1.0]] {
+            assert!(matches!(unit_length(vector.clone(), 2), Err(Error::Failed(_))), "{vector:?}");
+        }
+    }
+}

@@ -1,0 +1,398 @@
+//! Checks citations while an answer streams. No I/O.
+//!
+//! `[n]` outside code that names no source never reaches a reader; grouped and foreign forms (`[1, 2]`, `[^1]`,
+//! `【1】`) become `[1][2]`, `[1]`, `[1]`; the model's mark of a refusal is taken from the very start. Code is left
+//! alone: a backtick opens it until it closes or the paragraph ends, three at the start of a line until their fence
+//! closes. Text goes out at once, but for what may still become a citation or the mark.
+//!
+//! The checker goes character by character, so where the pieces were cut makes no difference.
+
+use std::collections::BTreeSet;
+
+use crate::provider::NOT_IN_DOCS;
+
+/// Longest citation that is understood, in characters; a longer bracket is ordinary text.
+const MAX_MARKER_CHARS: usize = 64;
+/// White space before the mark that is waited through.
+const MAX_LEADING_SPACE: usize = 64;
+
+/// The checker of one answer.
+#[derive(Debug)]
+pub struct Citations {
+    sources: usize,
+    phase: Phase,
+    /// What may still become the mark or a citation.
+    held: String,
+    code: Code,
+    /// Backticks just before the next character.
+    ticks: usize,
+    /// Whether `ticks` began where a fence may stand.
+    ticks_at_start: bool,
+    /// Nothing but indentation and list or quote marks so far on this line.
+    at_start: bool,
+    /// Nothing but white space so far on this line.
+    blank: bool,
+    cited: BTreeSet<usize>,
+    refused: bool,
+}
+
+/// What the checker found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Checked {
+    /// The sources that are cited, ascending.
+    pub cited: Vec<usize>,
+    /// Whether the model marked its answer as a refusal.
+    pub refused: bool,
+}
+
+#[derive(Debug, PartialEq)]
+enum Phase {
+    /// The mark may still come.
+    Start,
+    /// It has come; white space after it goes too.
+    AfterMark,
+    /// Ordinary text.
+    Body,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Code {
+    None,
+    /// Opened by this many backticks.
+    Inline(usize),
+    /// Opened by this many at the start of a line; `info` until that line ends.
+    Fence {
+        ticks: usize,
+        info: bool,
+        closing: bool,
+    },
+}
+
+impl Citations {
+    /// A checker for an answer that may cite the sources 1 to `sources`.
+    pub fn new(sources: usize) -> Self {
+        Self {
+            sources,
+            phase: Phase::Start,
+            held: String::new(),
+            code: Code::None,
+            ticks: 0,
+            ticks_at_start: false,
+            at_start: true,
+            blank: true,
+            cited: BTreeSet::new(),
+            refused: false,
+        }
+    }
+
+    /// Takes the next piece of the answer and returns what a reader may see of it now.
+    pub fn push(&mut self, text: &str) -> String {
+        let mut out = String::with_capacity(text.len());
+        for c in text.chars() {
+            match self.phase {
+                Phase::Start => self.start(c, &mut out),
+                Phase::AfterMark if c.is_whitespace() => {}
+                Phase::AfterMark | Phase::Body => {
+                    self.phase = Phase::Body;
+                    self.body(c, &mut out);
+                }
+            }
+        }
+        out
+    }
+
+    /// Ends the answer: what was still held is ordinary text.
+    pub fn finish(mut self) -> (String, Checked) {
+        let mut out = String::new();
+        match self.phase {
+            Phase::Start => self.release_start(&mut out),
+            Phase::AfterMark | Phase::Body => {}
+        }
+        out.push_str(&self.held);
+        (out, Checked { cited: self.cited.into_iter().collect(), refused: self.refused })
+    }
+
+    fn start(&mut self, c: char, out: &mut String) {
+        self.held.push(c);
+        let rest = self.held.trim_start();
+        if rest == NOT_IN_DOCS {
+            self.refused = true;
+            self.held.clear();
+            self.phase = Phase::AfterMark;
+        } else if !NOT_IN_DOCS.starts_with(rest) || self.held.chars().count() > MAX_LEADING_SPACE {
+            self.release_start(out);
+        }
+    }
+
+    /// There is no mark: what was held for it is ordinary text.
+    fn release_start(&mut self, out: &mut String) {
+        self.phase = Phase::Body;
+        for c in std::mem::take(&mut self.held).chars() {
+            self.body(c, out);
+        }
+    }
+
+    fn body(&mut self, c: char, out: &mut String) {
+        if c == '`' {
+            self.release(out);
+            self.backtick();
+            out.push(c);
+            return;
+        }
+        self.settle_ticks();
+        self.track_line(c);
+        if self.code != Code::None {
+            out.push(c);
+        } else if self.held.is_empty() {
+            if matches!(c, '[' | '【') { self.held.push(c) } else { out.push(c) }
+        } else {
+            self.marker(c, out);
+        }
+    }
+
+    /// One more character of what may be a citation.
+    fn marker(&mut self, c: char, out: &mut String) {
+        let close = if self.held.starts_with('[') { ']' } else { '】' };
+        if c == close {
+            match numbers(&self.held) {
+                Some(numbers) => {
+                    self.held.clear();
+                    self.cite(&numbers, out);
+                }
+                None => {
+                    self.release(out);
+                    out.push(c);
+                }
+            }
+        } else if may_continue(c) && self.held.chars().count() < MAX_MARKER_CHARS {
+            self.held.push(c);
+        } else {
+            self.release(out);
+            if matches!(c, '[' | '【') { self.held.push(c) } else { out.push(c) }
+        }
+    }
+
+    fn cite(&mut self, numbers: &[usize], out: &mut String) {
+        for number in numbers.iter().filter(|number| (1..=self.sources).contains(*number)) {
+            self.cited.insert(*number);
+            out.push_str(&format!("[{number}]"));
+        }
+    }
+
+    fn release(&mut self, out: &mut String) {
+        out.push_str(&self.held);
+        self.held.clear();
+    }
+
+    fn backtick(&mut self) {
+        if self.ticks == 0 {
+            self.ticks_at_start = self.at_start;
+        }
+        self.ticks += 1;
+        self.at_start = false;
+        self.blank = false;
+    }
+
+    /// A run of backticks has ended: it opens code, closes it, or stands in it.
+    fn settle_ticks(&mut self) {
+        let ticks = std::mem::take(&mut self.ticks);
+        if ticks == 0 {
+            return;
+        }
+        self.code = match self.code {
+            Code::None if ticks >= 3 && self.ticks_at_start => {
+                Code::Fence { ticks, info: true, closing: false }
+            }
+            Code::None => Code::Inline(ticks),
+            Code::Inline(open) if open == ticks => Code::None,
+            // "```x```" on one line is inline code after all.
+            Code::Fence { ticks: open, info: true, .. } if open == ticks => Code::None,
+            Code::Fence { ticks: open, info: true, .. } => Code::Inline(open),
+            Code::Fence { ticks: open, info: false, .. } if ticks >= open && self.ticks_at_start => {
+                Code::Fence { ticks: open, info: false, closing: true }
+            }
+            other => other,
+        };
+    }
+
+    fn track_line(&mut self, c: char) {
+        if c == '\n' {
+            self.code = match self.code {
+                Code::Fence { closing: true, .. } => Code::None,
+                Code::Fence { ticks, .. } => Code::Fence { ticks, info: false, closing: false },
+                Code::Inline(_) if self.blank => Code::None,
+                other => other,
+            };
+            self.at_start = true;
+            self.blank = true;
+            return;
+        }
+        if !c.is_whitespace() {
+            self.blank = false;
+            // Text after closing backticks: they did not close the fence.
+            if let Code::Fence { closing, .. } = &mut self.code {
+                *closing = false;
+            }
+        }
+        let prefix = c.is_whitespace() || matches!(c, '>' | '-' | '*' | '+' | '.' | ')') || c.is_ascii_digit();
+        self.at_start &= prefix;
+    }
+}
+
+/// Characters between the brackets of a citation.
+fn may_continue(c: char) -> bool {
+    c.is_ascii_digit() || matches!(c, ' ' | ',' | ';' | '，' | '、' | '^')
+}
+
+/// The numbers of a marker without its closing bracket; `None` if it is no citation. A number too large to be one
+/// names no source.
+fn numbers(marker: &str) -> Option<Vec<usize>> {
+    let inner = marker.trim_start_matches(['[', '【']);
+    let number = |part: &str| {
+        let part = part.trim();
+        let digits = part.strip_prefix('^').unwrap_or(part);
+        let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+        is_number.then(|| digits.parse().unwrap_or(usize::MAX))
+    };
+    inner.split([',', ';', '，', '、']).map(number).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn check(sources: usize, text: &str) -> (String, Vec<usize>, bool) {
+        pieces(sources, &[text])
+    }
+
+    fn pieces(sources: usize, pieces: &[&str]) -> (String, Vec<usize>, bool) {
+        let mut citations = Citations::new(sources);
+        let mut out: String = pieces.iter().map(|piece| citations.push(piece)).collect();
+        let (rest, checked) = citations.finish();
+        out.push_str(&rest);
+        (out, checked.cited, checked.refused)
+    }
+
+    #[test]
+    fn citations_in_every_form_are_understood_and_what_names_no_source_is_dropped() {
+        for (text, expected, cited) in [
+            ("A [1]. B [2].", "A [1]. B [2].", vec![1, 2]),
+            ("A [1, 2] B", "A [1][2] B", vec![1, 2]),
+            ("A [1][2]", "A [1][2]", vec![1, 2]),
+            ("A [^1] B", "A [1] B", vec![1]),
+            ("A【1】B【2，1】", "A[1]B[2][1]", vec![1, 2]),
+            ("A [1, 9] B", "A [1] B", vec![1]),
+            ("A [9] B", "A  B", vec![]),
+            ("A [0] [99999999999999999999999] B", "A   B", vec![]),
+            ("A [[1]] B", "A [[1]] B", vec![1]),
+            ("A [x] [1x] [] [,] [1,] B", "A [x] [1x] [] [,] [1,] B", vec![]),
+            ("A [1 B", "A [1 B", vec![]),
+            ("A [1", "A [1", vec![]),
+            ("[link](/x) [9](/y)", "[link](/x) (/y)", vec![]),
+        ] {
+            assert_eq!(check(2, text), (expected.to_owned(), cited, false), "{text}");
+        }
+    }
+
+    #[test]
+    fn code_is_never_touched() {
+        for text in [
+            "Use `a[9]` here",
+            "```rust\nlet x = a[9];\n\nlet y = a[8];\n```\n",
+            "- item\n  ```\n  a[9]\n\n  b[9]\n  ```\n",
+            "``a`[9]`` b",
+            "```\na\n```x\n[9]\n```\n",
+            "~ `a\n[9]` b",
+        ] {
+            assert_eq!(check(1, text), (text.to_owned(), vec![], false), "{text}");
+        }
+    }
+
+    #[test]
+    fn code_ends_where_it_closes_or_where_its_paragraph_ends() {
+        for (text, expected) in [
+            ("`a` [9]", "`a` "),
+            ("`a [9]\n\nb [9]", "`a [9]\n\nb "),
+            ("```\na[9]\n```\nb [9]", "```\na[9]\n```\nb "),
+            ("```a``` [9]", "```a``` "),
+            ("a ``` b [9]\n\n[9]", "a ``` b [9]\n\n"),
+        ] {
+            assert_eq!(check(1, text).0, expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_mark_of_a_refusal_is_taken_from_the_very_start() {
+        for (text, expected, refused) in [
+            ("[NOT_IN_DOCS]", "", true),
+            (" \n[NOT_IN_DOCS]\n\nSorry.", "Sorry.", true),
+            ("[NOT_IN_DOCS] See [1].", "See [1].", true),
+            ("Well. [NOT_IN_DOCS]", "Well. [NOT_IN_DOCS]", false),
+            ("[NOT_IN", "[NOT_IN", false),
+            ("[1] yes", "[1] yes", false),
+            ("  x", "  x", false),
+        ] {
+            let (out, _, was) = check(1, text);
+            assert_eq!((out.as_str(), was), (expected, refused), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn only_what_may_become_a_citation_is_held_back() {
+        let mut citations = Citations::new(3);
+        assert_eq!(citations.push("Answer [1"), "Answer ");
+        assert_eq!(citations.push(", 2] and"), "[1][2] and");
+        assert_eq!(citations.push(" [see"), " [see");
+    }
+
+    /// Pieces that meet in every way the checker distinguishes.
+    fn text() -> impl Strategy<Value = String> {
+        let atom = prop::sample::select(vec![
+            "[1]",
+            "[9]",
+            "[1, 2]",
+            "[^2]",
+            "【1】",
+            "[",
+            "]",
+            "`",
+            "``",
+            "```",
+            "\n",
+            "\n\n",
+            " ",
+            "a",
+            "ü",
+            "1",
+            ",",
+            "[NOT_IN_DOCS]",
+            "- ",
+            "x[0]",
+        ]);
+        prop::collection::vec(atom, 0..40).prop_map(|atoms| atoms.concat())
+    }
+
+    proptest! {
+        #[test]
+        fn any_split_gives_the_same_text_and_citations(text in text(), cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..12)) {
+            let chars: Vec<char> = text.chars().collect();
+            let mut places: Vec<usize> = cuts.iter().map(|cut| cut.index(chars.len() + 1)).collect();
+            places.extend([0, chars.len()]);
+            places.sort_unstable();
+            let split: Vec<String> = places.windows(2).map(|pair| chars[pair[0]..pair[1]].iter().collect()).collect();
+            let split: Vec<&str> = split.iter().map(String::as_str).collect();
+            prop_assert_eq!(pieces(2, &split), check(2, &text));
+        }
+
+        #[test]
+        fn no_citation_outside_code_ever_names_a_missing_source(text in "[a-z \\[\\]0-9,^]{0,60}") {
+            let (out, cited, _) = check(2, &text);
+            prop_assert!(cited.iter().all(|number| (1..=2).contains(number)));
+            for number in 3..10 {
+                let marker = format!("[{number}]");
+                prop_assert!(!out.contains(&marker), "{} in {}", marker, out);
+            }
+        }
+    }
+}

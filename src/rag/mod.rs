@@ -1,0 +1,345 @@
+//! From a question to a stream of answer events: embed, retrieve, assemble, generate, check.
+//!
+//! [`Rag::ground`] runs before a response has a head, so its failures have a status; [`Rag::answer`] is the rest, and
+//! its failures are the stream's last item. The stream owns everything it needs: who drops it cancels the model.
+
+pub mod citations;
+pub mod prompt;
+
+use std::time::{Duration, Instant};
+
+use futures::StreamExt as _;
+use futures::stream::BoxStream;
+
+use crate::chat::{
+    AnswerEvent, FinishReason, Passage, Question, Source, Status, Summary, Timings, clip, millis,
+};
+use crate::config::{LimitsConfig, SiteConfig};
+use crate::error::Error;
+use crate::limits::{MAX_ANSWER_BYTES, SNIPPET_CHARS};
+use crate::provider::{self, Delta, DeltaStream, End, Generation, Prompt, Provider, Task};
+use crate::retrieval::{self, Index, Search};
+
+use citations::Citations;
+
+/// What a reader is told when the documentation does not answer.
+pub const NOT_IN_DOCS_SENTENCE: &str = "The documentation does not seem to answer this question.";
+
+/// Tokens an embedding model reads; what exceeds them is cut by ourselves, so that it is known what was embedded.
+const MAX_EMBEDDED_TOKENS: usize = 2_048;
+
+/// An answer under way: `Sources`, any number of `Text`, then `Done` or one error, then nothing.
+pub type AnswerStream = BoxStream<'static, Result<AnswerEvent, Error>>;
+
+/// The pipeline.
+#[derive(Debug)]
+pub struct Rag {
+    /// Who embeds and who writes.
+    pub provider: Provider,
+    /// What is searched.
+    pub index: Index,
+    /// What the prompt says about the site.
+    pub site: SiteConfig,
+    /// The deadlines of the stages.
+    pub limits: LimitsConfig,
+}
+
+/// A question with its passages.
+#[derive(Debug)]
+pub struct Grounded {
+    question: Question,
+    passages: Vec<Passage>,
+    timings: Timings,
+    started: Instant,
+}
+
+impl Rag {
+    /// Embeds the question and retrieves its passages. `started` is when the request arrived.
+    ///
+    /// # Errors
+    ///
+    /// What failed, or which deadline was missed.
+    pub async fn ground(&self, question: Question, started: Instant) -> Result<Grounded, Error> {
+        let text = retrieval_text(&question);
+        let embed = self.provider.embedding.embed(clip_tokens(&text), Task::Query, self.index.dimensions());
+        let began = Instant::now();
+        let vector = match self.within(started, self.limits.embed_timeout, embed).await? {
+            Some(vector) => vector.map_err(Error::Embedding)?,
+            None => return Err(Error::Embedding(provider::Error::Timeout("EMBED_TIMEOUT".to_owned()))),
+        };
+        let embed_ms = millis(began.elapsed());
+        let began = Instant::now();
+        let search = Search { text, vector, top_k: question.top_k, filter: question.filter.clone() };
+        let passages =
+            match self.within(started, self.limits.retrieve_timeout, self.index.search(search)).await? {
+                Some(passages) => passages?,
+                None => return Err(Error::Retrieval(retrieval::Error::Timeout)),
+            };
+        let timings = Timings { embed_ms, retrieve_ms: millis(began.elapsed()), ..Timings::default() };
+        Ok(Grounded { question, passages: prompt::fit(passages), timings, started })
+    }
+
+    /// Answers a grounded question.
+    pub fn answer(&self, grounded: Grounded) -> AnswerStream {
+        let Grounded { question, passages, timings, started } = grounded;
+        let sources = sources(&passages);
+        let draft =
+            Draft { citations: Citations::new(passages.len()), bytes: 0, visible: false, timings, started };
+        if passages.is_empty() {
+            let events = [AnswerEvent::Sources(sources)].into_iter().chain(draft.nothing_found());
+            return futures::stream::iter(events.map(Ok)).boxed();
+        }
+        let deadlines = Deadlines {
+            first_token: self.limits.first_token_timeout,
+            gap: self.limits.gap_timeout,
+            answer: started + self.limits.answer_timeout,
+        };
+        let prompt = prompt::assemble(&self.site, &question, passages);
+        write(sources, draft, deadlines, self.provider.generation.clone(), prompt)
+    }
+
+    /// Runs a stage within its own deadline (`None` when it missed it) and the request's.
+    async fn within<T>(
+        &self,
+        started: Instant,
+        stage: Duration,
+        work: impl Future<Output = T>,
+    ) -> Result<Option<T>, Error> {
+        let left = (started + self.limits.answer_timeout).saturating_duration_since(Instant::now());
+        match tokio::time::timeout(stage.min(left), work).await {
+            Ok(output) => Ok(Some(output)),
+            Err(_) if left < stage => Err(Error::AnswerTimeout),
+            Err(_) => Ok(None),
+        }
+    }
+}
+
+fn write(
+    sources: Vec<Source>,
+    mut draft: Draft,
+    deadlines: Deadlines,
+    generation: Generation,
+    prompt: Prompt,
+) -> AnswerStream {
+    let stream = async_stream::try_stream! {
+        yield AnswerEvent::Sources(sources);
+        let mut deltas = deadlines.open(&generation, prompt).await?;
+        let end = loop {
+            match deadlines.next(&mut deltas).await? {
+                Delta::Text(text) => {
+                    let (text, full) = draft.push(&text);
+                    if let Some(text) = text {
+                        yield AnswerEvent::Text(text);
+                    }
+                    if full {
+                        let model = Some(generation.model().to_owned());
+                        break End { finish_reason: FinishReason::MaxTokens, model, usage: None };
+                    }
+                }
+                Delta::End(end) => break end,
+            }
+        };
+        drop(deltas);
+        for event in draft.finish(end) {
+            yield event;
+        }
+    };
+    stream.boxed()
+}
+
+/// How long the model may take.
+#[derive(Debug, Clone, Copy)]
+struct Deadlines {
+    first_token: Duration,
+    gap: Duration,
+    answer: Instant,
+}
+
+impl Deadlines {
+    async fn open(&self, generation: &Generation, prompt: Prompt) -> Result<DeltaStream, Error> {
+        let opened = self.within(self.first_token, "FIRST_TOKEN_TIMEOUT", generation.generate(prompt)).await?;
+        opened.map_err(Error::Generation)
+    }
+
+    /// The next delta; a stream that stops without its end was cut.
+    async fn next(&self, deltas: &mut DeltaStream) -> Result<Delta, Error> {
+        match self.within(self.gap, "GAP_TIMEOUT", deltas.next()).await? {
+            Some(delta) => delta.map_err(Error::Generation),
+            None => Err(Error::Generation(provider::Error::Truncated)),
+        }
+    }
+
+    async fn within<T>(&self, limit: Duration, name: &str, work: impl Future<Output = T>) -> Result<T, Error> {
+        let left = self.answer.saturating_duration_since(Instant::now());
+        tokio::time::timeout(limit.min(left), work).await.map_err(|_| {
+            if left < limit {
+                Error::AnswerTimeout
+            } else {
+                Error::Generation(provider::Error::Timeout(name.to_owned()))
+            }
+        })
+    }
+}
+
+/// An answer as far as it has come.
+#[derive(Debug)]
+struct Draft {
+    citations: Citations,
+    bytes: usize,
+    /// Whether a reader has seen any of it.
+    visible: bool,
+    timings: Timings,
+    started: Instant,
+}
+
+impl Draft {
+    /// What a reader may see of the next piece, and whether the answer is now as long as it may be.
+    fn push(&mut self, text: &str) -> (Option<String>, bool) {
+        self.timings.first_token_ms.get_or_insert_with(|| millis(self.started.elapsed()));
+        let room = MAX_ANSWER_BYTES - self.bytes;
+        let full = text.len() > room;
+        let text = if full { &text[..text.floor_char_boundary(room)] } else { text };
+        self.bytes += text.len();
+        (self.show(text), full)
+    }
+
+    fn show(&mut self, text: &str) -> Option<String> {
+        let text = Some(self.citations.push(text)).filter(|text| !text.is_empty());
+        self.visible |= text.is_some();
+        text
+    }
+
+    /// The last events: what was held back, and the summary.
+    fn finish(mut self, end: End) -> Vec<AnswerEvent> {
+        let (rest, checked) = self.citations.finish();
+        let mut events = Vec::new();
+        if !rest.is_empty() {
+            events.push(AnswerEvent::Text(rest));
+        } else if checked.refused && !self.visible {
+            events.push(AnswerEvent::Text(NOT_IN_DOCS_SENTENCE.to_owned()));
+        }
+        self.timings.total_ms = millis(self.started.elapsed());
+        let status = match (checked.refused, checked.cited.is_empty()) {
+            (true, _) => Status::NotInDocs,
+            (false, false) => Status::Answered,
+            (false, true) => Status::Uncited,
+        };
+        let End { finish_reason, model, usage } = end;
+        let timings = self.timings;
+        events.push(AnswerEvent::Done(Summary {
+            status,
+            cited: checked.cited,
+            finish_reason,
+            model,
+            usage,
+            timings,
+        }));
+        events
+    }
+
+    /// The whole answer where there is nothing to ask a model about.
+    fn nothing_found(mut self) -> [AnswerEvent; 2] {
+        self.timings.total_ms = millis(self.started.elapsed());
+        let summary = Summary {
+            status: Status::NotInDocs,
+            cited: Vec::new(),
+            finish_reason: FinishReason::Stop,
+            model: None,
+            usage: None,
+            timings: self.timings,
+        };
+        [AnswerEvent::Text(NOT_IN_DOCS_SENTENCE.to_owned()), AnswerEvent::Done(summary)]
+    }
+}
+
+/// What is retrieved for: the question, and the text the reader marked.
+fn retrieval_text(question: &Question) -> String {
+    match &question.page.selection {
+        Some(selection) => format!("{}\n\n{selection}", question.query),
+        None => question.query.clone(),
+    }
+}
+
+/// The beginning of `text` that surely fits an embedding model: three ASCII characters or one other to a token.
+fn clip_tokens(text: &str) -> &str {
+    let mut thirds = 0;
+    for (start, c) in text.char_indices() {
+        thirds += if c.is_ascii() { 1 } else { 3 };
+        if thirds > 3 * MAX_EMBEDDED_TOKENS {
+            return &text[..start];
+        }
+    }
+    text
+}
+
+fn sources(passages: &[Passage]) -> Vec<Source> {
+    let source = |(index, passage): (usize, &Passage)| Source {
+        number: index + 1,
+        title: passage.title.clone(),
+        section: passage.section.clone(),
+        url: passage.url.clone(),
+        snippet: snippet(&passage.text),
+        score: (passage.score * 1e6).round() / 1e6,
+    };
+    passages.iter().enumerate().map(source).collect()
+}
+
+/// The beginning of a passage on one line.
+fn snippet(text: &str) -> String {
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    match clip(&line, SNIPPET_CHARS) {
+        whole if whole.len() == line.len() => line,
+        _ => format!("{}…", clip(&line, SNIPPET_CHARS - 1).trim_end()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn draft(sources: usize) -> Draft {
+        Draft {
+            citations: Citations::new(sources),
+            bytes: 0,
+            visible: false,
+            timings: Timings::default(),
+            started: Instant::now(),
+        }
+    }
+
+    fn stop() -> End {
+        End { finish_reason: FinishReason::Stop, model: None, usage: None }
+    }
+
+    #[test]
+    fn an_answer_is_cut_at_its_bound_between_characters() {
+        let mut draft = draft(1);
+        let (_, full) = draft.push(&"a".repeat(MAX_ANSWER_BYTES - 1));
+        assert!(!full);
+        assert_eq!(draft.push("üü"), (None, true));
+    }
+
+    #[test]
+    fn a_refusal_without_words_gets_the_fixed_sentence() {
+        let mut draft = draft(1);
+        assert_eq!(draft.push(" [NOT_IN_DOCS] \n"), (None, false));
+        let events = draft.finish(stop());
+        assert_eq!(events[0], AnswerEvent::Text(NOT_IN_DOCS_SENTENCE.to_owned()));
+        assert!(matches!(&events[1], AnswerEvent::Done(summary) if summary.status == Status::NotInDocs));
+    }
+
+    #[test]
+    fn what_is_embedded_fits_the_model_in_every_script() {
+        assert_eq!(clip_tokens(&"a".repeat(10_000)).len(), 6_144);
+        assert_eq!(clip_tokens(&"語".repeat(4_000)).chars().count(), 2_048);
+        assert_eq!(clip_tokens("short"), "short");
+    }
+
+    #[test]
+    fn a_snippet_is_one_short_line() {
+        assert_eq!(snippet("a\n  b"), "a b");
+        let long = snippet(&"wort ".repeat(100));
+        assert!(long.ends_with("wort…") || long.ends_with("wor…") || long.ends_with('…'));
+        assert!(long.chars().count() <= SNIPPET_CHARS);
+    }
+}

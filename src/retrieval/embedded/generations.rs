@@ -1,0 +1,309 @@
+//! An index on disk as a row of generations, so that who writes and who reads never meet.
+//!
+//! ```text
+//! DOCENT_DATA/
+//!   lock                    held by the one process that indexes
+//!   current                 the name of the generation to read; replaced by a rename
+//!   generations/<name>/     docent.json (the manifest) and qdrant-edge's own files
+//! ```
+//!
+//! A writer builds a whole new generation, flushing after each batch, closes it, and renames `current` over. A
+//! generation is never changed again. A reader copies the current one into a private temporary folder and opens the
+//! copy. The reason is `qdrant-edge` 0.7: it locks its folder, never replays its write-ahead log, panics when it
+//! flushes beside an update, and dies of SIGBUS on a full disk. So a build is never resumed by it, and both sides
+//! look at the free space first. Rejected: one folder that both sides open (it locks), and hard links in place of
+//! copies (opening a folder writes to its files).
+
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use qdrant_edge::bm25_embed::{EdgeBm25, EdgeBm25Config};
+use qdrant_edge::external::uuid::Uuid as EdgeUuid;
+use qdrant_edge::{
+    Distance, EdgeConfigBuilder, EdgeShard, EdgeSparseVectorParamsBuilder, EdgeVectorParamsBuilder, Modifier,
+    NamedVectors, PointId, PointInsertOperations, PointOperations, PointStruct, UpdateOperation, Vector,
+    WalOptions,
+};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::super::payload::Payload;
+
+/// Name of the dense vector.
+pub(super) const DENSE: &str = "dense";
+/// Name of the BM25 vector.
+pub(super) const SPARSE: &str = "bm25";
+
+/// Version of what an index holds; a reader refuses any other.
+const INDEX_VERSION: u32 = 1;
+/// Size of a segment of the write-ahead log. Nothing is ever read from it, so it is small.
+const WAL_SEGMENT_BYTES: usize = 1024 * 1024;
+/// Points written at once, and flushed.
+const BATCH: usize = 64;
+/// Room that must be left on the disk beyond what is written.
+const SPARE_BYTES: u64 = 64 * 1024 * 1024;
+/// Bytes a point takes beside its dense vector: text, payload, BM25 vector, and their indexes.
+const POINT_BYTES: u64 = 16 * 1024;
+
+/// What a generation says of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// [`INDEX_VERSION`] at the time of the build.
+    pub index_version: u32,
+    /// The model that embedded the passages.
+    pub model: String,
+    /// Size of their vectors.
+    pub dimensions: usize,
+    /// How many points there are.
+    pub points: usize,
+}
+
+/// One passage to store.
+#[derive(Debug, Clone)]
+pub struct Point {
+    /// Identity: the same passage keeps it from build to build.
+    pub id: Uuid,
+    /// Its embedding, of length 1.
+    pub vector: Vec<f32>,
+    /// What BM25 counts.
+    pub text: String,
+    /// Everything a passage is read from.
+    pub payload: Payload,
+}
+
+/// Why an index could not be built.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// Another process is building.
+    #[error("another process is indexing into {0}")]
+    Locked(PathBuf),
+    /// The disk is too full to begin.
+    #[error("{path} has {available} bytes free; the index needs about {needed}")]
+    NoSpace {
+        /// Where.
+        path: PathBuf,
+        /// What is free.
+        available: u64,
+        /// What is needed.
+        needed: u64,
+    },
+    /// The file system refused.
+    #[error("{0}: {1}")]
+    Io(PathBuf, io::Error),
+    /// The engine refused.
+    #[error("qdrant-edge: {0}")]
+    Engine(String),
+}
+
+/// A generation being built. Dropped before [`Build::publish`], it leaves the current one as it was.
+pub struct Build {
+    data: PathBuf,
+    name: String,
+    manifest: Manifest,
+    shard: EdgeShard,
+    bm25: EdgeBm25,
+    // Held until the build ends; the system releases it when the process dies.
+    _lock: File,
+}
+
+impl std::fmt::Debug for Build {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Build")
+            .field("name", &self.name)
+            .field("manifest", &self.manifest)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Build {
+    /// Begins a generation for about `points` points under `data`, and clears away what dead builds left.
+    ///
+    /// # Errors
+    ///
+    /// That another process is building, that the disk is too full, or what the file system or the engine said.
+    pub fn begin(data: &Path, model: &str, dimensions: usize, points: usize) -> Result<Self, BuildError> {
+        let generations = data.join("generations");
+        fs::create_dir_all(&generations).map_err(io_error(&generations))?;
+        let lock = lock(data)?;
+        let needed = points as u64 * (dimensions as u64 * 12 + POINT_BYTES);
+        require_space(data, needed)?;
+        clear_dead(data, &generations)?;
+        let nanos = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
+        let name = format!("{nanos}-{}", std::process::id());
+        let dir = generations.join(&name);
+        fs::create_dir(&dir).map_err(io_error(&dir))?;
+        let config = EdgeConfigBuilder::new()
+            .vector(DENSE, EdgeVectorParamsBuilder::new(dimensions, Distance::Cosine).build())
+            .sparse_vector(SPARSE, EdgeSparseVectorParamsBuilder::new().modifier(Modifier::Idf).build())
+            .wal_options(WalOptions { segment_capacity: WAL_SEGMENT_BYTES, ..WalOptions::default() })
+            .build();
+        let shard = EdgeShard::new(&dir, config).map_err(engine)?;
+        let bm25 = EdgeBm25::new(EdgeBm25Config::default()).map_err(engine)?;
+        let manifest =
+            Manifest { index_version: INDEX_VERSION, model: model.to_owned(), dimensions, points: 0 };
+        Ok(Self { data: data.to_owned(), name, manifest, shard, bm25, _lock: lock })
+    }
+
+    /// Adds points and flushes them.
+    ///
+    /// # Errors
+    ///
+    /// What the engine said, or that the disk has filled up.
+    pub fn add(&mut self, points: Vec<Point>) -> Result<(), BuildError> {
+        let mut points = points.into_iter().peekable();
+        while points.peek().is_some() {
+            require_space(&self.data, 0)?;
+            let batch: Vec<_> = points.by_ref().take(BATCH).map(|point| self.stored(point)).collect();
+            self.manifest.points += batch.len();
+            let insert = PointInsertOperations::PointsList(batch);
+            let upsert = UpdateOperation::PointOperation(PointOperations::UpsertPoints(insert));
+            self.shard.update(upsert).map_err(engine)?;
+            self.shard.flush();
+        }
+        Ok(())
+    }
+
+    fn stored(&self, point: Point) -> qdrant_edge::PointStructPersisted {
+        let vectors = NamedVectors(
+            [
+                (DENSE.to_owned(), Vector::new_dense(point.vector)),
+                (SPARSE.to_owned(), self.bm25.embed_document(&point.text).into()),
+            ]
+            .into(),
+        );
+        let id = PointId::Uuid(EdgeUuid::from_bytes(*point.id.as_bytes()));
+        PointStruct::new(id, vectors.0, serde_json::Value::Object(point.payload)).into()
+    }
+
+    /// Optimises and closes the generation and makes it the current one. Returns how many points it holds.
+    ///
+    /// # Errors
+    ///
+    /// What the engine or the file system said; the current generation is then the old one.
+    pub fn publish(self) -> Result<usize, BuildError> {
+        let Self { data, name, manifest, shard, _lock, .. } = self;
+        shard.optimize().map_err(engine)?;
+        drop(shard);
+        let dir = data.join("generations").join(&name);
+        let path = dir.join("docent.json");
+        let json = serde_json::to_vec_pretty(&manifest).map_err(|error| io_error(&path)(error.into()))?;
+        write_durably(&path, &json).map_err(io_error(&path))?;
+        let (draft, current) = (data.join("current.new"), data.join("current"));
+        write_durably(&draft, name.as_bytes()).map_err(io_error(&draft))?;
+        fs::rename(&draft, &current).map_err(io_error(&current))?;
+        File::open(&data).and_then(|dir| dir.sync_all()).map_err(io_error(&data))?;
+        Ok(manifest.points)
+    }
+}
+
+/// The current generation's name, if there is one.
+///
+/// # Errors
+///
+/// That `current` is there and cannot be read.
+pub(super) fn current(data: &Path) -> io::Result<Option<String>> {
+    match fs::read_to_string(data.join("current")) {
+        Ok(name) => Ok(Some(name.trim().to_owned())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Copies a generation into a private temporary folder. Its log stays behind: it is never read.
+///
+/// # Errors
+///
+/// That the generation is gone (a newer one is current), or what the file system said.
+pub(super) fn copy(data: &Path, name: &str) -> io::Result<(tempfile::TempDir, Manifest)> {
+    let source = data.join("generations").join(name);
+    let manifest: Manifest = serde_json::from_slice(&fs::read(source.join("docent.json"))?)?;
+    if manifest.index_version != INDEX_VERSION {
+        let message = format!(
+            "it has index version {}, this Docent reads {INDEX_VERSION}: index again",
+            manifest.index_version
+        );
+        return Err(io::Error::new(io::ErrorKind::InvalidData, message));
+    }
+    let private = tempfile::Builder::new().prefix("docent-").tempdir()?;
+    let available = fs4::available_space(private.path())?;
+    let needed = copy_tree(&source, None)? + SPARE_BYTES;
+    if available < needed {
+        let message = format!("{} has {available} bytes free, {needed} needed", private.path().display());
+        return Err(io::Error::new(io::ErrorKind::StorageFull, message));
+    }
+    copy_tree(&source, Some(private.path()))?;
+    Ok((private, manifest))
+}
+
+/// Copies a folder, or with no target only counts its bytes.
+fn copy_tree(source: &Path, target: Option<&Path>) -> io::Result<u64> {
+    let mut bytes = 0;
+    for entry in fs::read_dir(source)? {
+        let entry = entry?;
+        let target = target.map(|target| target.join(entry.file_name()));
+        if entry.file_type()?.is_dir() {
+            if entry.file_name() == "wal" {
+                continue;
+            }
+            if let Some(target) = &target {
+                fs::create_dir(target)?;
+            }
+            bytes += copy_tree(&entry.path(), target.as_deref())?;
+        } else if let Some(target) = target {
+            bytes += fs::copy(entry.path(), target)?;
+        } else {
+            bytes += entry.metadata()?.len();
+        }
+    }
+    Ok(bytes)
+}
+
+fn lock(data: &Path) -> Result<File, BuildError> {
+    let path = data.join("lock");
+    let file = File::create(&path).map_err(io_error(&path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(fs::TryLockError::WouldBlock) => Err(BuildError::Locked(data.to_owned())),
+        Err(fs::TryLockError::Error(error)) => Err(BuildError::Io(path, error)),
+    }
+}
+
+/// Removes generations that are not current. The one before the current one goes too: a reader that is copying it
+/// finds it gone and looks at `current` again.
+fn clear_dead(data: &Path, generations: &Path) -> Result<(), BuildError> {
+    let alive = current(data).map_err(io_error(data))?;
+    for entry in fs::read_dir(generations).map_err(io_error(generations))? {
+        let entry = entry.map_err(io_error(generations))?;
+        if alive.as_deref().is_none_or(|alive| entry.file_name() != alive) {
+            let path = entry.path();
+            fs::remove_dir_all(&path).map_err(io_error(&path))?;
+        }
+    }
+    Ok(())
+}
+
+fn require_space(path: &Path, bytes: u64) -> Result<(), BuildError> {
+    let available = fs4::available_space(path).map_err(io_error(path))?;
+    let needed = bytes + SPARE_BYTES;
+    if available < needed {
+        return Err(BuildError::NoSpace { path: path.to_owned(), available, needed });
+    }
+    Ok(())
+}
+
+fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = File::create(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+fn io_error(path: &Path) -> impl FnOnce(io::Error) -> BuildError {
+    let path = path.to_owned();
+    move |error| BuildError::Io(path, error)
+}
+
+fn engine(error: impl std::fmt::Display) -> BuildError {
+    BuildError::Engine(error.to_string())
+}

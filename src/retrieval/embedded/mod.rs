@@ -1,0 +1,319 @@
+//! The index that lives in this process: `qdrant-edge`, dense and BM25.
+//!
+//! The engine is synchronous, so a search runs on a blocking thread, and at most one per core runs at a time: more
+//! would only make all of them slower. A search that is waiting for its turn is dropped with its reader.
+
+pub mod generations;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use qdrant_edge::bm25_embed::{EdgeBm25, EdgeBm25Config};
+use qdrant_edge::{
+    EdgeShard, NamedQuery, PointId, QueryEnum, QueryRequest, ScoredPoint, ScoringQuery, ScrollRequest,
+    VectorInternal, VectorStructInternal, WithPayloadInterface, WithVector,
+};
+use tokio::sync::Semaphore;
+
+use super::fusion::{Candidate, fuse};
+use super::payload::{self, Payload, Reading};
+use super::{Description, Error, OpenError, Sample, Search};
+use crate::chat::{Filter, FilterValue, Passage};
+
+use generations::{DENSE, Manifest, SPARSE};
+
+pub use generations::{Build, BuildError, Point};
+
+/// Points looked at to learn the payload's keys.
+const SAMPLE_POINTS: usize = 16;
+/// How often a reader looks again when the generation it copies is replaced under its hands.
+const COPY_ATTEMPTS: usize = 5;
+
+/// The embedded index, open on one generation at a time.
+#[derive(Debug)]
+pub struct Embedded {
+    data: PathBuf,
+    /// The model questions are embedded with; a generation of another one is refused.
+    model: String,
+    reading: Reading,
+    /// One permit per core.
+    searches: Arc<Semaphore>,
+    /// The generation in use; searches under way keep the one they began with.
+    open: RwLock<Arc<Generation>>,
+}
+
+/// A private copy of a generation. The shard closes before its folder goes.
+struct Generation {
+    name: String,
+    shard: EdgeShard,
+    bm25: EdgeBm25,
+    description: Description,
+    _folder: tempfile::TempDir,
+}
+
+impl std::fmt::Debug for Generation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Generation").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl Embedded {
+    /// Opens the current generation under `data`.
+    ///
+    /// # Errors
+    ///
+    /// That there is none, that `model` did not embed it, or what keeps it from being opened.
+    pub async fn open(data: &Path, model: &str, reading: Reading) -> Result<Self, OpenError> {
+        let (data, model) = (data.to_owned(), model.to_owned());
+        let generation = {
+            let (data, model) = (data.clone(), model.clone());
+            blocking(move || Generation::open(&data, &model)).await.map_err(|error| match error {
+                Error::Failed(cause) => OpenError::Unusable(cause),
+                other => OpenError::Unusable(other.to_string()),
+            })?
+        };
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Ok(Self {
+            data,
+            model,
+            reading,
+            searches: Arc::new(Semaphore::new(cores)),
+            open: RwLock::new(Arc::new(generation)),
+        })
+    }
+
+    /// What the current generation holds.
+    pub fn description(&self) -> Description {
+        self.current().description.clone()
+    }
+
+    /// Swaps to the current generation, if it is a newer one.
+    ///
+    /// # Errors
+    ///
+    /// What keeps it from being opened; the one in use stays in use.
+    pub async fn refresh(&self) -> Result<(), Error> {
+        let (data, model, open) = (self.data.clone(), self.model.clone(), self.current().name.clone());
+        let newer = blocking(move || match generations::current(&data) {
+            Ok(Some(name)) if name == open => Ok(None),
+            _ => Generation::open(&data, &model).map(Some),
+        });
+        if let Some(newer) = newer.await? {
+            if newer.description.dimensions != self.current().description.dimensions {
+                return Err(Error::Refused(
+                    "the new generation has vectors of another size: restart".to_owned(),
+                ));
+            }
+            tracing::info!(points = newer.description.points, "a new generation of the index is in use");
+            *self.open.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(newer);
+        }
+        Ok(())
+    }
+
+    /// The best passages, best first.
+    ///
+    /// # Errors
+    ///
+    /// What the engine said.
+    pub async fn search(&self, search: Search) -> Result<Vec<Passage>, Error> {
+        let turn = Arc::clone(&self.searches).acquire_owned().await;
+        let turn = turn.map_err(|_| Error::Failed("the index is closed".to_owned()))?;
+        let (generation, reading) = (self.current(), self.reading.clone());
+        blocking(move || {
+            let passages = generation.search(&search, &reading);
+            // The turn ends with the search, not with the reader, who may be gone.
+            drop(turn);
+            passages
+        })
+        .await
+    }
+
+    /// A few stored points with their vectors.
+    ///
+    /// # Errors
+    ///
+    /// What the engine said.
+    pub async fn samples(&self, count: u32) -> Result<Vec<Sample>, Error> {
+        let (generation, reading) = (self.current(), self.reading.clone());
+        blocking(move || generation.samples(count as usize, &reading)).await
+    }
+
+    fn current(&self) -> Arc<Generation> {
+        Arc::clone(&self.open.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Generation {
+    fn open(data: &Path, model: &str) -> Result<Self, Error> {
+        let unusable = |cause: String| Error::Failed(format!("the index in {} {cause}", data.display()));
+        let (name, folder, manifest) = private_copy(data).map_err(|error| unusable(error.to_string()))?;
+        if manifest.model != model {
+            let made = manifest.model;
+            return Err(unusable(format!(
+                "was embedded with {made}: set EMBEDDING_MODEL={made} or index again"
+            )));
+        }
+        let shard = EdgeShard::load(folder.path(), None).map_err(|error| unusable(error.to_string()))?;
+        let bm25 = EdgeBm25::new(EdgeBm25Config::default()).map_err(|error| unusable(error.to_string()))?;
+        let mut keys: Vec<String> = scroll(&shard, SAMPLE_POINTS, false)?
+            .iter()
+            .flat_map(|(payload, _)| payload::keys(payload))
+            .collect();
+        keys.sort();
+        keys.dedup();
+        let description = Description {
+            place: format!("embedded index in {}", data.display()),
+            points: manifest.points as u64,
+            dense: vec![(DENSE.to_owned(), manifest.dimensions as u64)],
+            sparse: vec![SPARSE.to_owned()],
+            vector_name: DENSE.to_owned(),
+            dimensions: manifest.dimensions,
+            distance: "Cosine".to_owned(),
+            sparse_name: Some(SPARSE.to_owned()),
+            payload_keys: keys,
+            model: Some(manifest.model),
+        };
+        Ok(Self { name, shard, bm25, description, _folder: folder })
+    }
+
+    fn search(&self, search: &Search, reading: &Reading) -> Result<Vec<Passage>, Error> {
+        let filter = filter(&search.filter)?;
+        let dense = VectorInternal::Dense(search.vector.clone());
+        let mut legs = vec![self.leg(dense, DENSE, search, filter.clone())?];
+        let words = self.bm25.embed_query(&search.text);
+        if !words.indices.is_empty() {
+            legs.push(self.leg(VectorInternal::Sparse(words), SPARSE, search, filter)?);
+        } else {
+            legs.push(Vec::new());
+        }
+        let fused = fuse(legs, usize::MAX);
+        let passages = fused.into_iter().filter_map(|(payload, score)| reading.passage(&payload, score));
+        Ok(passages.take(search.top_k).collect())
+    }
+
+    fn leg(
+        &self,
+        query: VectorInternal,
+        using: &str,
+        search: &Search,
+        filter: Option<qdrant_edge::Filter>,
+    ) -> Result<Vec<Candidate<Payload>>, Error> {
+        let request = QueryRequest {
+            prefetches: Vec::new(),
+            query: Some(ScoringQuery::Vector(QueryEnum::Nearest(NamedQuery::new(query, using)))),
+            filter,
+            score_threshold: None,
+            limit: search.candidates(),
+            offset: 0,
+            params: None,
+            with_vector: WithVector::Bool(false),
+            with_payload: WithPayloadInterface::Bool(true),
+        };
+        let candidate = |point: ScoredPoint| Candidate {
+            id: id_text(point.id),
+            score: f64::from(point.score),
+            item: point.payload.map(|payload| payload.0).unwrap_or_default(),
+        };
+        Ok(self.shard.query(request).map_err(engine)?.into_iter().map(candidate).collect())
+    }
+
+    fn samples(&self, count: usize, reading: &Reading) -> Result<Vec<Sample>, Error> {
+        let points = scroll(&self.shard, count, true)?;
+        Ok(points
+            .into_iter()
+            .filter_map(|(payload, vector)| {
+                let passage = reading.passage(&payload, 0.0)?;
+                Some(Sample { title: passage.title, text: passage.text, vector: vector? })
+            })
+            .collect())
+    }
+}
+
+/// A stored point: its payload and its dense vector.
+type Stored = (Payload, Option<Vec<f32>>);
+
+fn scroll(shard: &EdgeShard, limit: usize, vectors: bool) -> Result<Vec<Stored>, Error> {
+    let request = ScrollRequest {
+        limit: Some(limit),
+        with_vector: WithVector::Bool(vectors),
+        ..ScrollRequest::default()
+    };
+    let (records, _) = shard.scroll(request).map_err(engine)?;
+    let dense = |vector: VectorStructInternal| match vector {
+        VectorStructInternal::Named(mut named) => match named.remove(DENSE) {
+            Some(VectorInternal::Dense(dense)) => Some(dense),
+            _ => None,
+        },
+        VectorStructInternal::Single(dense) => Some(dense),
+        VectorStructInternal::MultiDense(_) => None,
+    };
+    let read = |record: qdrant_edge::Record| {
+        (record.payload.map(|payload| payload.0).unwrap_or_default(), record.vector.and_then(dense))
+    };
+    Ok(records.into_iter().map(read).collect())
+}
+
+/// A copy of the current generation; looks again when it is replaced meanwhile.
+fn private_copy(data: &Path) -> io::Result<(String, tempfile::TempDir, Manifest)> {
+    let mut last = io::Error::from(io::ErrorKind::NotFound);
+    for _ in 0..COPY_ATTEMPTS {
+        let Some(name) = generations::current(data)? else {
+            return Err(io::Error::new(
+                io::ErrorKind::NotFound,
+                "does not exist yet: set QDRANT_URL to search a Qdrant server, or DOCENT_DATA to a folder with an index",
+            ));
+        };
+        match generations::copy(data, &name) {
+            Ok((folder, manifest)) => return Ok((name, folder, manifest)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => last = error,
+            Err(error) => return Err(error),
+        }
+    }
+    Err(last)
+}
+
+/// For each key: any of the values, or no such key. In the JSON form that the engine shares with the server.
+fn filter(filter: &Filter) -> Result<Option<qdrant_edge::Filter>, Error> {
+    use serde_json::json;
+    if filter.is_empty() {
+        return Ok(None);
+    }
+    let condition = |key: &String, value: &FilterValue| match value {
+        FilterValue::Text(text) => json!({ "key": key, "match": { "value": text } }),
+        FilterValue::Integer(number) => json!({ "key": key, "match": { "value": number } }),
+        FilterValue::Bool(truth) => json!({ "key": key, "match": { "value": truth } }),
+        FilterValue::Float(number) => json!({ "key": key, "range": { "gte": number, "lte": number } }),
+    };
+    let must: Vec<_> = filter
+        .iter()
+        .map(|(key, values)| {
+            let mut should: Vec<_> = values.iter().map(|value| condition(key, value)).collect();
+            should.push(json!({ "is_empty": { "key": key } }));
+            json!({ "should": should })
+        })
+        .collect();
+    let filter = serde_json::from_value(json!({ "must": must }));
+    filter.map(Some).map_err(|error| Error::Failed(format!("filter: {error}")))
+}
+
+/// Runs `work` on a blocking thread; a panic in it fails this search and no other.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(_) => Err(Error::Failed("the search engine panicked".to_owned())),
+    }
+}
+
+fn engine(error: qdrant_edge::OperationError) -> Error {
+    Error::Failed(format!("qdrant-edge: {error}"))
+}
+
+fn id_text(id: PointId) -> String {
+    match id {
+        PointId::NumId(number) => number.to_string(),
+        PointId::Uuid(uuid) => uuid.to_string(),
+    }
+}

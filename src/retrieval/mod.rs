@@ -1,0 +1,182 @@
+//! Finding the passages a question is about: on a Qdrant server, or in the index that lives in this process.
+//!
+//! Both answer alike: a dense leg and, where the index has sparse vectors, a BM25 leg, fused by one rule
+//! ([`fusion`]), and payloads of any common indexer read by one reader ([`payload`]).
+
+#[cfg(feature = "embedded")]
+pub mod embedded;
+pub mod fusion;
+pub mod payload;
+pub mod remote;
+
+use std::time::Duration;
+
+use crate::chat::{Filter, Passage};
+
+#[cfg(feature = "embedded")]
+pub use embedded::Embedded;
+pub use remote::Remote;
+
+/// Candidates each leg contributes for one wanted passage: fusion needs more than it returns.
+const CANDIDATES_PER_PASSAGE: usize = 4;
+/// Fewest candidates of a leg.
+const MIN_CANDIDATES: usize = 20;
+
+/// What to search.
+#[derive(Debug)]
+#[cfg_attr(feature = "embedded", expect(clippy::large_enum_variant, reason = "there is one in a process"))]
+pub enum Index {
+    /// A Qdrant server, over gRPC.
+    Remote(Remote),
+    /// `qdrant-edge`, in this process.
+    #[cfg(feature = "embedded")]
+    Embedded(Embedded),
+}
+
+/// One search.
+#[derive(Debug, Clone)]
+pub struct Search {
+    /// The words, for the sparse leg.
+    pub text: String,
+    /// The embedded question, for the dense leg.
+    pub vector: Vec<f32>,
+    /// How many passages are wanted.
+    pub top_k: usize,
+    /// Applied while searching, never after it.
+    pub filter: Filter,
+}
+
+impl Search {
+    /// How many candidates to ask of each leg.
+    fn candidates(&self) -> usize {
+        (self.top_k * CANDIDATES_PER_PASSAGE).max(MIN_CANDIDATES)
+    }
+}
+
+/// What an index holds, as `docent check` prints it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Description {
+    /// Where it is.
+    pub place: String,
+    /// Points, as counted when it was opened.
+    pub points: u64,
+    /// Dense vectors by name and size; the name may be empty.
+    pub dense: Vec<(String, u64)>,
+    /// Names of sparse vectors.
+    pub sparse: Vec<String>,
+    /// The dense vector that is searched.
+    pub vector_name: String,
+    /// Its size.
+    pub dimensions: usize,
+    /// How it measures similarity.
+    pub distance: String,
+    /// The sparse vector that is searched, which makes retrieval hybrid.
+    pub sparse_name: Option<String>,
+    /// Payload keys of a few points, nested ones with dots.
+    pub payload_keys: Vec<String>,
+    /// The model the index says it was embedded with, where it says so.
+    pub model: Option<String>,
+}
+
+/// A stored point, to compare its vector with a fresh embedding of its text.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sample {
+    /// Title of its page.
+    pub title: String,
+    /// Its text.
+    pub text: String,
+    /// Its dense vector.
+    pub vector: Vec<f32>,
+}
+
+/// Why a search did not deliver. The text is the cause, for the log: never for a client.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// It will refuse again until a setting changes (key, collection, vector name).
+    #[error("refused: {0}")]
+    Refused(String),
+    /// It broke off, or answered something unusable.
+    #[error("failed: {0}")]
+    Failed(String),
+    /// It asked to wait.
+    #[error("busy: {cause}")]
+    Busy {
+        /// For how long, where it said so.
+        retry_after: Option<Duration>,
+        /// For the log.
+        cause: String,
+    },
+    /// It missed its deadline.
+    #[error("timed out")]
+    Timeout,
+}
+
+/// Why an index cannot be opened at start, as a sentence that says what to do.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum OpenError {
+    /// A setting, or the collection itself, has to change.
+    #[error("{0}")]
+    Unusable(String),
+    /// It may be there in a moment.
+    #[error("{0}")]
+    Unreachable(String),
+}
+
+impl Index {
+    /// The best passages, best first; none is no error.
+    ///
+    /// # Errors
+    ///
+    /// What kept the index from answering.
+    pub async fn search(&self, search: Search) -> Result<Vec<Passage>, Error> {
+        match self {
+            Self::Remote(remote) => remote.search(&search).await,
+            #[cfg(feature = "embedded")]
+            Self::Embedded(embedded) => embedded.search(search).await,
+        }
+    }
+
+    /// What it holds.
+    pub fn description(&self) -> Description {
+        match self {
+            Self::Remote(remote) => remote.description().clone(),
+            #[cfg(feature = "embedded")]
+            Self::Embedded(embedded) => embedded.description(),
+        }
+    }
+
+    /// Size of the vectors that are searched.
+    pub fn dimensions(&self) -> usize {
+        match self {
+            Self::Remote(remote) => remote.description().dimensions,
+            #[cfg(feature = "embedded")]
+            Self::Embedded(embedded) => embedded.description().dimensions,
+        }
+    }
+
+    /// Whether it would answer now; an embedded index also swaps to a newer generation, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// What would keep it from answering.
+    pub async fn ping(&self) -> Result<(), Error> {
+        match self {
+            Self::Remote(remote) => remote.ping().await,
+            #[cfg(feature = "embedded")]
+            Self::Embedded(embedded) => embedded.refresh().await,
+        }
+    }
+
+    /// A few stored points with their vectors.
+    ///
+    /// # Errors
+    ///
+    /// What kept the index from answering.
+    pub async fn samples(&self, count: u32) -> Result<Vec<Sample>, Error> {
+        match self {
+            Self::Remote(remote) => remote.samples(count).await,
+            #[cfg(feature = "embedded")]
+            Self::Embedded(embedded) => embedded.samples(count).await,
+        }
+    }
+}

@@ -1,0 +1,26 @@
+//! Where log lines go and how they look. Questions, passages, answers and keys never go into one.
+
+use tracing_subscriber::EnvFilter;
+
+use crate::config::{ConfigError, SETTINGS, Vars};
+
+/// Sends log lines to standard error: `LOG_FORMAT` is `pretty` (default) or `json`, `RUST_LOG` filters.
+///
+/// # Errors
+///
+/// A format that does not exist, or a filter that cannot be read, by name.
+pub fn init(vars: &Vars) -> Result<(), ConfigError> {
+    let default =
+        |name| SETTINGS.iter().find(|setting| setting.name == name).and_then(|setting| setting.default);
+    let text = |name| vars.get(name).or(default(name)).unwrap_or_default();
+    let filter = EnvFilter::try_new(text("RUST_LOG"))
+        .map_err(|_| ConfigError::one("RUST_LOG must be a filter as info or docent=debug,hyper=warn"))?;
+    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let colour = std::io::IsTerminal::is_terminal(&std::io::stderr());
+    let installed = match text("LOG_FORMAT") {
+        "pretty" => subscriber.with_target(false).with_ansi(colour).try_init(),
+        "json" => subscriber.json().flatten_event(true).with_current_span(false).try_init(),
+        _ => return Err(ConfigError::one("LOG_FORMAT must be pretty or json")),
+    };
+    installed.map_err(|error| ConfigError::one(format!("the log cannot be set up: {error}")))
+}
