@@ -1,0 +1,158 @@
+//! The binary itself: how it ends, and what `check` prints.
+
+use std::process::{Output, Stdio};
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::Command;
+
+use crate::fake_gemini::{DIMENSIONS, FakeGemini, embedding};
+use crate::fake_qdrant::{Behaviour, FakeQdrant};
+use crate::helpers::within;
+
+/// The binary in an empty folder with these variables and no others.
+fn docent(arguments: &[&str], variables: &[(&str, &str)]) -> (Command, tempfile::TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_docent"));
+    command.args(arguments).env_clear().envs(variables.iter().copied()).current_dir(folder.path());
+    command.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    (command, folder)
+}
+
+async fn run(arguments: &[&str], variables: &[(&str, &str)]) -> (Option<i32>, String) {
+    let (mut command, _folder) = docent(arguments, variables);
+    let Output { status, stdout, stderr } = within(command.output()).await.unwrap();
+    (status.code(), format!("{}{}", String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap()))
+}
+
+#[tokio::test]
+async fn wrong_settings_end_with_64_and_name_the_variable() {
+    let (gemini, qdrant) = (FakeGemini::start().await, FakeQdrant::start().await);
+    let (gemini, qdrant) = (gemini.url(), qdrant.url());
+    let reach = [
+        ("GEMINI_API_KEY", "AIza-secret"),
+        ("GOOGLE_GEMINI_BASE_URL", gemini.as_str()),
+        ("QDRANT_URL", qdrant.as_str()),
+        ("QDRANT_COLLECTION_NAME", "docs"),
+    ];
+    let with = |more: &[(&'static str, &'static str)]| [&reach[..], more].concat();
+    for (arguments, variables, named) in [
+        (&["serve"][..], vec![], "GEMINI_API_KEY"),
+        (&["serve", "--port", "http"], with(&[]), "PORT"),
+        (&["serve"], with(&[("QDRANT_COLLECTION_NAME", "missing")]), "QDRANT_COLLECTION_NAME"),
+        (&["serve"], with(&[("QDRANT_URL", "")]), "QDRANT_URL"),
+        (&["serve"], with(&[("LOG_FORMAT", "xml")]), "LOG_FORMAT"),
+        (&["serve"], with(&[("HOST", "192.0.2.1")]), "HOST"),
+        (&["serve"], with(&[("GEMINI_API_KEY", "AIza secret")]), "GEMINI_API_KEY"),
+        (&["serve", "--no-such-option"], with(&[]), "--no-such-option"),
+        (&["dance"], vec![], "dance"),
+    ] {
+        let (code, output) = run(arguments, &variables).await;
+        assert_eq!(code, Some(64), "{arguments:?}: {output}");
+        assert!(output.contains(named), "{named} is not named in: {output}");
+        assert!(!output.contains("secret"), "{output}");
+    }
+}
+
+#[tokio::test]
+async fn a_dependency_that_stays_out_of_reach_ends_with_69() {
+    let gemini = FakeGemini::start().await.url();
+    let spare = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let nobody = format!("http://{}", spare.local_addr().unwrap());
+    drop(spare);
+    let settings = |gemini: &str, qdrant: &str| {
+        let names = ["GOOGLE_GEMINI_BASE_URL", "QDRANT_URL", "GEMINI_API_KEY"];
+        names.into_iter().map(str::to_owned).zip([gemini, qdrant, "key"].map(str::to_owned)).collect::<Vec<_>>()
+    };
+    // It is patient for 30 s; both cases wait side by side.
+    let ends = [settings(&gemini, &nobody), settings(&nobody, &nobody)].map(async |settings| {
+        let settings: Vec<(&str, &str)> =
+            settings.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let (mut command, _folder) = docent(&["serve"], &settings);
+        let output = tokio::time::timeout(Duration::from_secs(60), command.output()).await.unwrap().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    });
+    for ((code, output), named) in
+        futures::future::join_all(ends).await.into_iter().zip(["docent: Qdrant", "docent: Gemini"])
+    {
+        assert_eq!(code, Some(69), "{output}");
+        assert!(output.contains(named), "{output}");
+    }
+}
+
+#[tokio::test]
+async fn help_and_version_end_with_0() {
+    for arguments in [&["--help"][..], &["serve", "--help"], &["--version"]] {
+        let (code, output) = run(arguments, &[("GEMINI_API_KEY", "AIza-secret")]).await;
+        assert_eq!(code, Some(0), "{output}");
+        assert!(output.to_lowercase().contains("docent") && !output.contains("secret"), "{output}");
+    }
+}
+
+#[tokio::test]
+async fn check_prints_what_serve_would_use() {
+    let gemini = FakeGemini::start().await;
+    let behaviour = Behaviour {
+        dense: vec![("text".into(), DIMENSIONS as u64), ("other".into(), 7)],
+        sparse: vec!["bm25".into()],
+        ..Behaviour::default()
+    };
+    let qdrant = FakeQdrant::with(behaviour).await;
+    let (base, url) = (gemini.url(), qdrant.url());
+    let variables = [
+        ("GEMINI_API_KEY", "AIza-secret"),
+        ("GOOGLE_GEMINI_BASE_URL", base.as_str()),
+        ("QDRANT_URL", url.as_str()),
+        ("QDRANT_VECTOR_NAME", "text"),
+    ];
+    let (code, output) = run(&["check"], &variables).await;
+    assert_eq!(code, Some(0), "{output}");
+    for part in [
+        "collection \"docs\" at http://127.0.0.1",
+        "points            3",
+        "other (7), text (256)",
+        "text, 256 values, Cosine",
+        "hybrid, with BM25 on bm25",
+        "section, text, title, url",
+        "gemini-embedding-001",
+        "gemini-3.5-flash-lite",
+        "look like this model's (similarity 1.00, 1.00, 1.00 on 3 points)",
+        "serve would start",
+    ] {
+        assert!(output.contains(part), "no {part:?} in:\n{output}");
+    }
+    assert!(!output.contains("secret"), "{output}");
+    assert_eq!(gemini.sent(":embedContent")[0].body["taskType"], "RETRIEVAL_DOCUMENT");
+    // Vectors of another model point elsewhere.
+    let elsewhere: Vec<f32> = (0..DIMENSIONS).map(|i| if i % 2 == 0 { 1.0 } else { -1.0 }).collect();
+    for _ in 0..3 {
+        gemini.on_embed(embedding(&serde_json::json!(elsewhere)));
+    }
+    let (code, output) = run(&["check"], &variables).await;
+    assert_eq!(code, Some(0), "{output}");
+    assert!(output.contains("do not look like this model's"), "{output}");
+}
+
+#[cfg(feature = "embedded")]
+#[tokio::test]
+async fn the_demo_needs_nothing_listens_and_stops_on_sigterm() {
+    let (mut command, _folder) = docent(&["demo", "--port", "0"], &[("LOG_FORMAT", "json")]);
+    let mut child = command.spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let mut offline = false;
+    let address = loop {
+        let line = within(lines.next_line()).await.unwrap().expect("a line that says where it listens");
+        let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+        let message = line["message"].as_str().unwrap().to_owned();
+        offline |= message.contains("offline demo");
+        if let Some(address) = message.strip_prefix("listening on ") {
+            break address.to_owned();
+        }
+    };
+    assert!(offline, "the log does not say that it is offline");
+    let health = reqwest::get(format!("{address}/health")).await.unwrap();
+    assert_eq!(health.status(), 200);
+    let id = child.id().unwrap().to_string();
+    assert!(Command::new("kill").args(["-TERM", &id]).status().await.unwrap().success());
+    assert_eq!(within(child.wait()).await.unwrap().code(), Some(0));
+}

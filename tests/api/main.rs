@@ -1,0 +1,16 @@
+//! The server as a client sees it: the real binary's own `App::build` and `serve` on a free port, against fakes across
+//! sockets.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod fake_gemini;
+mod fake_qdrant;
+mod helpers;
+
+mod chat;
+mod cli;
+#[cfg(feature = "embedded")]
+mod embedded;
+mod gemini;
+mod operation;
+mod remote;
