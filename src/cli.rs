@@ -24,6 +24,22 @@ const CHECKED_POINTS: u32 = 3;
 /// the same text embedded for another task or without its title still has more than this.
 const SAME_MODEL: f64 = 0.6;
 
+/// Settings that mean nothing to the demo, which brings its own index and serves its own pages.
+const NOT_IN_DEMO: &[&str] = &[
+    "EMBEDDING_MODEL",
+    "QDRANT_URL",
+    "QDRANT_HOST",
+    "QDRANT_COLLECTION_NAME",
+    "SITE_URL",
+    "DOCENT_DATA",
+    "PAYLOAD_TEXT_KEY",
+    "PAYLOAD_TITLE_KEY",
+    "PAYLOAD_SECTION_KEY",
+    "PAYLOAD_URL_KEY",
+    "QDRANT_VECTOR_NAME",
+    "QDRANT_SPARSE_NAME",
+];
+
 const ABOUT: &str = "A streaming, cited chat for a documentation site, in one binary";
 const AFTER: &str = "Every option is also an environment variable of the same name (--qdrant-url is QDRANT_URL) and may \
 stand in a file .env; options win over the environment, the environment over the file. Keys have no option, because a \
@@ -40,7 +56,10 @@ pub fn command() -> Command {
         ("check", "Look at what serve would use and say whether it would start"),
     ];
     let with_settings = |command: Command| {
-        SETTINGS.iter().filter(|setting| !setting.secret).fold(command, |command, setting| {
+        let demo = command.get_name() == "demo";
+        let settings =
+            SETTINGS.iter().filter(|setting| !(setting.secret || demo && NOT_IN_DEMO.contains(&setting.name)));
+        settings.fold(command, |command, setting| {
             let flag = setting.name.to_lowercase().replace('_', "-");
             let help = match setting.default {
                 Some(default) => format!("{} [default: {default}]", setting.help),
@@ -103,8 +122,9 @@ fn start(name: &str, matches: &ArgMatches) -> Result<(), StartError> {
 
 fn flags(matches: &ArgMatches) -> BTreeMap<String, String> {
     let settings = SETTINGS.iter().filter(|setting| !setting.secret);
-    let given = settings.filter_map(|setting| Some((setting.name, matches.get_one::<String>(setting.name)?)));
-    given.map(|(name, value)| (name.to_owned(), value.clone())).collect()
+    // The demo does not know every option.
+    let given = |name| matches.try_get_one::<String>(name).ok().flatten().cloned();
+    settings.filter_map(|setting| Some((setting.name.to_owned(), given(setting.name)?))).collect()
 }
 
 async fn run_server(config: Config, demo: bool) -> Result<(), StartError> {
@@ -121,11 +141,16 @@ async fn run_server(config: Config, demo: bool) -> Result<(), StartError> {
         (false, _) => tracing::info!("serving {}", app.rag.index.description().place),
     }
     tracing::info!("listening on http://{address}");
-    serve(app, listener, stop_signal()).await;
+    tokio::select! {
+        () = serve(app, listener, stop_signal()) => {}
+        () = async { stop_signal().await; stop_signal().await } => {
+            tracing::warn!("stopped twice: open answers are cut off");
+        }
+    }
     Ok(())
 }
 
-/// Resolves on Ctrl-C or SIGTERM.
+/// Resolves on the next Ctrl-C or SIGTERM.
 async fn stop_signal() {
     let interrupt = tokio::signal::ctrl_c();
     #[cfg(unix)]
@@ -221,7 +246,8 @@ mod tests {
         for name in ["demo", "serve", "check"] {
             let mut command = command();
             let help = command.find_subcommand_mut(name).unwrap().render_long_help().to_string();
-            assert!(help.contains("--qdrant-url"), "{name}");
+            assert_eq!(help.contains("--qdrant-collection-name"), name != "demo", "{name}");
+            assert!(help.contains("--port"), "{name}");
             assert!(!help.contains("--gemini-api-key"), "{name}");
         }
     }

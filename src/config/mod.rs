@@ -163,6 +163,8 @@ impl Config {
         let mut reader = Reader::new(vars);
         let gemini = parse::gemini(&mut reader);
         let mut config = Self::read(reader, gemini, IndexConfig::Handbook)?;
+        // The demo serves the handbook itself: its links stay on this server.
+        config.site.url = None;
         if let AllowedOrigins::List(origins) = &mut config.allowed_origins {
             // A Docusaurus in development may try the widget against the demo.
             origins.push("http://localhost:3000".to_owned());

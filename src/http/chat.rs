@@ -13,7 +13,7 @@ use mime::Mime;
 use serde::Serialize;
 
 use super::accept::{Form, negotiate};
-use super::observe::{Arrived, RequestId};
+use super::observe::{Arrived, Outcome, RequestId};
 use super::{request, sse};
 use crate::app::App;
 use crate::chat::{AnswerEvent, Source, Summary};
@@ -43,13 +43,24 @@ pub(super) async fn chat(
     let body = read_body(&headers, body).await?;
     let question = request::read(&body, &app.rag.site.filter_keys)?;
     let permit = app.permits.try_acquire().ok_or(Error::Overloaded("every permit is taken"))?;
-    let grounded = unless_expired(&app, app.rag.ground(question, arrived)).await??;
+    let mut outcome = Outcome::new(Arc::clone(&id));
+    let grounded = match unless_expired(&app, app.rag.ground(question, arrived)).await.flatten() {
+        Ok(grounded) => grounded,
+        Err(error) => {
+            outcome.refused();
+            return Err(error);
+        }
+    };
     let events = app.rag.answer(grounded);
     match form {
-        Form::Stream => Ok(sse::respond(events, id, permit, app.drain.expired.clone())),
+        Form::Stream => Ok(sse::respond(events, outcome, permit, app.drain.expired.clone())),
         Form::Json => {
-            let answer = unless_expired(&app, collect(events, Arc::clone(&id))).await??;
-            sse::log_end(&id, &answer.summary);
+            let answer = unless_expired(&app, collect(events, id)).await.flatten();
+            match &answer {
+                Ok(answer) => outcome.answered(&answer.summary),
+                Err(_) => outcome.refused(),
+            }
+            let answer = answer?;
             let no_store = [(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))];
             Ok((no_store, Json(answer)).into_response())
         }

@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use super::serve::Guarded;
 use crate::app::App;
-use crate::chat::millis;
+use crate::chat::{Summary, millis};
 use crate::error::{Error, whole_seconds};
 
 /// Name of the header that carries the id in and out.
@@ -110,5 +110,55 @@ fn request_id(request: &Request) -> Arc<str> {
     match given.filter(sane) {
         Some(id) => id.into(),
         None => Uuid::new_v4().to_string().into(),
+    }
+}
+
+/// How an answer ended, for the log: one line, also when its reader left before the end.
+pub(super) struct Outcome {
+    id: Arc<str>,
+    known: bool,
+}
+
+impl Outcome {
+    /// The outcome of an answer that has begun.
+    pub(super) fn new(id: Arc<str>) -> Self {
+        Self { id, known: false }
+    }
+
+    /// The request's id.
+    pub(super) fn id(&self) -> Arc<str> {
+        Arc::clone(&self.id)
+    }
+
+    /// It came to its end.
+    pub(super) fn answered(&mut self, summary: &Summary) {
+        self.known = true;
+        let Summary { status, finish_reason, timings, .. } = summary;
+        let (embed_ms, retrieve_ms, total_ms) = (timings.embed_ms, timings.retrieve_ms, timings.total_ms);
+        let (first_token_ms, cited) = (timings.first_token_ms, summary.cited.len());
+        tracing::info!(
+            request_id = %self.id, ?status, ?finish_reason, cited, embed_ms, retrieve_ms, first_token_ms, total_ms,
+            "answered"
+        );
+    }
+
+    /// It failed after its head was sent.
+    pub(super) fn failed(&mut self, error: &Error) {
+        self.known = true;
+        let code = error.public().code;
+        tracing::error!(request_id = %self.id, code, cause = %error, "the stream failed");
+    }
+
+    /// It failed before its head: [`observe`] says so.
+    pub(super) fn refused(&mut self) {
+        self.known = true;
+    }
+}
+
+impl Drop for Outcome {
+    fn drop(&mut self) {
+        if !self.known {
+            tracing::info!(request_id = %self.id, "the reader left");
+        }
     }
 }

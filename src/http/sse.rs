@@ -4,7 +4,6 @@
 //! the frames are written here, and a heartbeat is a comment line alone.
 
 use std::convert::Infallible;
-use std::sync::Arc;
 
 use axum::body::Body;
 use axum::http::{HeaderValue, header};
@@ -15,6 +14,7 @@ use serde::Serialize;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
+use super::observe::Outcome;
 use crate::chat::{AnswerEvent, Source, Summary};
 use crate::error::Error;
 use crate::limits::HEARTBEAT;
@@ -44,17 +44,16 @@ struct Done<'a> {
 /// A response whose body owns the answer and its permit: when either side is done with it, both go.
 pub(super) fn respond(
     mut events: AnswerStream,
-    id: Arc<str>,
+    mut outcome: Outcome,
     permit: OwnedSemaphorePermit,
     expired: CancellationToken,
 ) -> Response {
     let frames = async_stream::stream! {
         let _permit = permit;
-        let mut ending = Ending { id, told: false };
         loop {
             let (frame, last) = match next(&mut events, &expired).await {
                 Step::Silence => (HEARTBEAT_FRAME, false),
-                Step::Event(event) => ending.encode(event),
+                Step::Event(event) => encode(event, &mut outcome),
             };
             yield Ok::<_, Infallible>(frame);
             if last {
@@ -68,25 +67,6 @@ pub(super) fn respond(
         (header::HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
     ];
     (headers, Body::from_stream(frames)).into_response()
-}
-
-/// One line in the log for an answer that came to its end.
-pub(super) fn log_end(id: &str, summary: &Summary) {
-    let Summary { status, finish_reason, timings, .. } = summary;
-    let (embed_ms, retrieve_ms, total_ms) = (timings.embed_ms, timings.retrieve_ms, timings.total_ms);
-    let first_token_ms = timings.first_token_ms.unwrap_or_default();
-    let cited = summary.cited.len();
-    tracing::info!(
-        request_id = id,
-        ?status,
-        ?finish_reason,
-        cited,
-        embed_ms,
-        retrieve_ms,
-        first_token_ms,
-        total_ms,
-        "answered"
-    );
 }
 
 /// What the stream does next.
@@ -109,38 +89,20 @@ async fn next(events: &mut AnswerStream, expired: &CancellationToken) -> Step {
     }
 }
 
-/// Encodes events and logs how the stream ended, also when it is dropped before its end.
-struct Ending {
-    id: Arc<str>,
-    told: bool,
-}
-
-impl Ending {
-    /// The frame of an event, and whether it is the last one.
-    fn encode(&mut self, event: Result<AnswerEvent, Error>) -> (Bytes, bool) {
-        let request_id = &*self.id;
-        match event {
-            Ok(AnswerEvent::Sources(sources)) => (frame("sources", &Sources { request_id, sources }), false),
-            Ok(AnswerEvent::Text(text)) => (frame("token", &Token { text }), false),
-            Ok(AnswerEvent::Done(summary)) => {
-                log_end(request_id, &summary);
-                self.told = true;
-                (frame("done", &Done { summary, request_id }), true)
-            }
-            Err(error) => {
-                let code = error.public().code;
-                tracing::error!(request_id, code, cause = %error, "the stream failed");
-                self.told = true;
-                (frame("error", &error.problem(request_id)), true)
-            }
+/// The frame of an event, and whether it is the last one.
+fn encode(event: Result<AnswerEvent, Error>, outcome: &mut Outcome) -> (Bytes, bool) {
+    let id = outcome.id();
+    let request_id = &*id;
+    match event {
+        Ok(AnswerEvent::Sources(sources)) => (frame("sources", &Sources { request_id, sources }), false),
+        Ok(AnswerEvent::Text(text)) => (frame("token", &Token { text }), false),
+        Ok(AnswerEvent::Done(summary)) => {
+            outcome.answered(&summary);
+            (frame("done", &Done { summary, request_id }), true)
         }
-    }
-}
-
-impl Drop for Ending {
-    fn drop(&mut self) {
-        if !self.told {
-            tracing::info!(request_id = &*self.id, "the reader left");
+        Err(error) => {
+            outcome.failed(&error);
+            (frame("error", &error.problem(request_id)), true)
         }
     }
 }

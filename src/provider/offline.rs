@@ -191,18 +191,19 @@ fn units(text: &str) -> Vec<Unit> {
     units
 }
 
-/// Splits prose after `.`, `!`, `?` or `:` before white space, and after their East Asian forms.
+/// Splits prose after `.`, `!` or `?` before white space, and after their East Asian forms; never inside code.
 fn sentences(prose: &str) -> Vec<String> {
     let mut sentences = Vec::new();
     let mut current = String::new();
     let mut chars = prose.chars().peekable();
+    let mut in_code = false;
     while let Some(c) = chars.next() {
         current.push(c);
+        in_code ^= c == '`';
         let before_space = chars.peek().is_none_or(|next| next.is_whitespace());
         let abbreviation = current.ends_with("e.g.") || current.ends_with("i.e.");
-        if matches!(c, '。' | '！' | '？')
-            || (matches!(c, '.' | '!' | '?' | ':') && before_space && !abbreviation)
-        {
+        let full_stop = matches!(c, '.' | '!' | '?') && before_space && !abbreviation;
+        if !in_code && (full_stop || matches!(c, '。' | '！' | '？')) {
             sentences.push(std::mem::take(&mut current));
         }
     }
@@ -231,10 +232,18 @@ fn words(text: &str) -> Vec<String> {
 fn stem(word: &str) -> &str {
     for ending in ["ations", "ation", "ings", "ing", "ies", "ied", "ers", "er", "ed", "es", "s", "e", "y"] {
         if let Some(stem) = word.strip_suffix(ending).filter(|stem| stem.len() >= 3) {
-            return stem;
+            return without_double(stem);
         }
     }
     word
+}
+
+/// `logg`, left of `logged`, becomes the `log` of `logs`.
+fn without_double(stem: &str) -> &str {
+    match stem.as_bytes() {
+        [_, _, .., a, b] if a == b && a.is_ascii_alphabetic() => &stem[..stem.len() - 1],
+        _ => stem,
+    }
 }
 
 /// The three-letter pieces of a word.
@@ -252,11 +261,11 @@ fn fnv1a(text: &str) -> u64 {
 /// English words that say nothing about what is asked.
 const STOP_WORDS: &[&str] = &[
     "a", "about", "all", "an", "and", "any", "are", "as", "at", "be", "been", "but", "by", "can", "could",
-    "did", "do", "does", "for", "from", "get", "give", "had", "has", "have", "how", "i", "if", "in", "into",
-    "is", "it", "its", "may", "me", "my", "no", "not", "of", "on", "or", "our", "please", "s", "should", "so",
-    "some", "t", "tell", "than", "that", "the", "their", "them", "then", "there", "these", "they", "this",
-    "to", "up", "us", "was", "we", "were", "what", "when", "where", "which", "who", "why", "will", "with",
-    "would", "you", "your",
+    "did", "do", "does", "for", "from", "get", "give", "had", "happen", "happens", "has", "have", "how", "i",
+    "if", "in", "into", "is", "it", "its", "may", "me", "mean", "means", "my", "no", "not", "of", "on", "or",
+    "our", "please", "s", "should", "so", "some", "t", "tell", "than", "that", "the", "their", "them", "then",
+    "there", "these", "they", "this", "to", "up", "us", "was", "we", "were", "what", "when", "where", "which",
+    "who", "why", "will", "with", "would", "you", "your",
 ];
 
 #[cfg(test)]

@@ -109,7 +109,7 @@ fn is_file(text: &str) -> bool {
     )
 }
 
-/// Payload keys with text in them, nested ones with dots, sorted.
+/// The keys of a payload, nested ones with dots, sorted.
 pub fn keys(payload: &Payload) -> Vec<String> {
     let mut keys: Vec<String> = Vec::new();
     for (key, value) in payload {

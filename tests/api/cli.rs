@@ -133,22 +133,50 @@ async fn check_prints_what_serve_would_use() {
     assert!(output.contains("do not look like this model's"), "{output}");
 }
 
+/// Starts the binary and waits until it listens: its address, and whether its log said `phrase` before.
+async fn listening(command: &mut Command, phrase: &str) -> (tokio::process::Child, String, bool) {
+    let mut child = command.spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let mut said = false;
+    loop {
+        let line = within(lines.next_line()).await.unwrap().expect("a line that says where it listens");
+        let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+        let message = line["message"].as_str().unwrap().to_owned();
+        said |= message.contains(phrase);
+        if let Some(address) = message.strip_prefix("listening on ") {
+            // The pipe stays open: a process that cannot write its log would be another test.
+            tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+            return (child, address.to_owned(), said);
+        }
+    }
+}
+
+#[tokio::test]
+async fn serve_answers_with_the_variables_alone() {
+    let (gemini, qdrant) = (FakeGemini::start().await, FakeQdrant::start().await);
+    let (base, url) = (gemini.url(), qdrant.url());
+    let variables = [
+        ("GEMINI_API_KEY", "AIza-secret"),
+        ("GOOGLE_GEMINI_BASE_URL", base.as_str()),
+        ("QDRANT_URL", url.as_str()),
+        ("QDRANT_COLLECTION_NAME", "docs"),
+        ("PORT", "0"),
+        ("LOG_FORMAT", "json"),
+    ];
+    let (mut command, _folder) = docent(&["serve"], &variables);
+    let (_child, address, _) = listening(&mut command, "serving").await;
+    let request =
+        reqwest::Client::new().post(format!("{address}/chat")).json(&serde_json::json!({"query": "How?"}));
+    let answer: serde_json::Value = request.send().await.unwrap().json().await.unwrap();
+    assert_eq!(answer["response"], "Hello [1].");
+    assert_eq!(answer["sources"][0]["url"], "https://docs.example/p1#part");
+}
+
 #[cfg(feature = "embedded")]
 #[tokio::test]
 async fn the_demo_needs_nothing_listens_and_stops_on_sigterm() {
     let (mut command, _folder) = docent(&["demo", "--port", "0"], &[("LOG_FORMAT", "json")]);
-    let mut child = command.spawn().unwrap();
-    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-    let mut offline = false;
-    let address = loop {
-        let line = within(lines.next_line()).await.unwrap().expect("a line that says where it listens");
-        let line: serde_json::Value = serde_json::from_str(&line).unwrap();
-        let message = line["message"].as_str().unwrap().to_owned();
-        offline |= message.contains("offline demo");
-        if let Some(address) = message.strip_prefix("listening on ") {
-            break address.to_owned();
-        }
-    };
+    let (mut child, address, offline) = listening(&mut command, "offline demo").await;
     assert!(offline, "the log does not say that it is offline");
     let health = reqwest::get(format!("{address}/health")).await.unwrap();
     assert_eq!(health.status(), 200);

@@ -70,6 +70,13 @@ async fn an_embedding_that_fails_has_a_status_in_both_forms() {
         (thrice(|| error(500, "INTERNAL", json!([]))), 502, "embedding_failed", true, None),
         (thrice(|| error(503, "UNAVAILABLE", json!([]))), 503, "upstream_busy", true, None),
         (vec![error(429, "RESOURCE_EXHAUSTED", retry("53.01s"))], 503, "upstream_busy", true, Some("54")),
+        (
+            vec![Reply::WithHeader(429, ("retry-after", "30"), b"slow down".to_vec())],
+            503,
+            "upstream_busy",
+            true,
+            Some("30"),
+        ),
         (vec![error(429, "RESOURCE_EXHAUSTED", per_day)], 503, "upstream_busy", false, None),
         (
             vec![error(504, "DEADLINE_EXCEEDED", json!([])), error(504, "DEADLINE_EXCEEDED", json!([]))],

@@ -184,9 +184,13 @@ impl Gemini {
         if status.is_redirection() {
             return Fault::refused("a redirect, which is not followed: the key would go along".to_owned());
         }
+        // Google puts the wait into the body; a gateway in front of it may use the header.
+        let header = response.headers().get(reqwest::header::RETRY_AFTER).and_then(|value| value.to_str().ok());
+        let header = header.and_then(|text| text.trim().parse().ok()).map(Duration::from_secs);
         let parsed = body(response).await.ok().and_then(|body| serde_json::from_slice::<Value>(&body).ok());
         let error = parsed.as_ref().and_then(ApiError::from_value).unwrap_or_default();
-        self.fault(&ApiError { code: status.as_u16(), ..error })
+        let retry_after = error.retry_after.or(header);
+        self.fault(&ApiError { code: status.as_u16(), retry_after, ..error })
     }
 
     /// What an error object means, whether it came with a status or inside a 200.
