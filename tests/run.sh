@@ -3,13 +3,20 @@
 # and its measurements.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+target="$(realpath -m "${CARGO_TARGET_DIR:-target}")"
 
 cargo test --locked --all-targets
 cargo check --locked --no-default-features
 
+if [[ ! -x /usr/bin/chromium ]]; then
+  echo "installing Debian's chromium for the browser tests"
+  apt-get update -qq && apt-get install -y -qq chromium >/dev/null
+fi
+npm ci --prefix tests/browser --no-audit --no-fund
+DOCENT_BIN="$target/debug/docent" npm test --prefix tests/browser
+
 if [[ "${1:-}" == all ]]; then
   PROPTEST_CASES=20000 cargo test --locked --lib
   cargo build --locked --release
-  target="${CARGO_TARGET_DIR:-target}"
   cargo run --locked --release --example bench -- "$target/release/docent"
 fi

@@ -80,11 +80,11 @@ enum Step {
 async fn next(events: &mut AnswerStream, expired: &CancellationToken) -> Step {
     tokio::select! {
         biased;
+        () = expired.cancelled() => Step::Event(Err(Error::Overloaded("the shutdown's grace is over"))),
         event = events.next() => {
             let missing = || Err(Error::Internal("an answer ended without its summary".to_owned()));
             Step::Event(event.unwrap_or_else(missing))
         }
-        () = expired.cancelled() => Step::Event(Err(Error::Overloaded("the shutdown's grace is over"))),
         () = tokio::time::sleep(HEARTBEAT) => Step::Silence,
     }
 }
