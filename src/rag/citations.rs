@@ -2,8 +2,8 @@
 //!
 //! `[n]` outside code that names no source never reaches a reader; grouped and foreign forms (`[1, 2]`, `[^1]`,
 //! `【1】`) become `[1][2]`, `[1]`, `[1]`; the model's mark of a refusal is taken from the very start. Code is left
-//! alone: a backtick opens it until it closes or the paragraph ends, three at the start of a line until their fence
-//! closes. Text goes out at once, but for what may still become a citation or the mark.
+//! alone: a backtick opens it until it closes or the paragraph ends, three backticks or tildes at the start of a line
+//! until their fence closes. Text goes out at once, but for what may still become a citation or the mark.
 //!
 //! The checker goes character by character, so where the pieces were cut makes no difference.
 
@@ -24,14 +24,12 @@ pub struct Citations {
     /// What may still become the mark or a citation.
     held: String,
     code: Code,
-    /// Backticks just before the next character.
-    ticks: usize,
-    /// Whether `ticks` began where a fence may stand.
-    ticks_at_start: bool,
-    /// Nothing but indentation and list or quote marks so far on this line.
-    at_start: bool,
-    /// Nothing but white space so far on this line.
-    blank: bool,
+    /// How many of which fence character stand just before the next one.
+    run: (char, usize),
+    /// Whether the run began where a fence may stand.
+    run_at_start: bool,
+    /// The line so far, while it is nothing but indentation and list or quote marks; `None` once it is more.
+    lead: Option<String>,
     cited: BTreeSet<usize>,
     refused: bool,
 }
@@ -60,8 +58,9 @@ enum Code {
     None,
     /// Opened by this many backticks.
     Inline(usize),
-    /// Opened by this many at the start of a line; `info` until that line ends.
+    /// Opened by this many of `mark` at the start of a line; `info` until that line ends.
     Fence {
+        mark: char,
         ticks: usize,
         info: bool,
         closing: bool,
@@ -76,10 +75,9 @@ impl Citations {
             phase: Phase::Start,
             held: String::new(),
             code: Code::None,
-            ticks: 0,
-            ticks_at_start: false,
-            at_start: true,
-            blank: true,
+            run: ('`', 0),
+            run_at_start: false,
+            lead: Some(String::new()),
             cited: BTreeSet::new(),
             refused: false,
         }
@@ -133,13 +131,15 @@ impl Citations {
     }
 
     fn body(&mut self, c: char, out: &mut String) {
-        if c == '`' {
+        if self.run.1 > 0 && self.run.0 != c {
+            self.settle_run();
+        }
+        if matches!(c, '`' | '~') {
             self.release(out);
-            self.backtick();
+            self.extend_run(c);
             out.push(c);
             return;
         }
-        self.settle_ticks();
         self.track_line(c);
         if self.code != Code::None {
             out.push(c);
@@ -184,59 +184,78 @@ impl Citations {
         self.held.clear();
     }
 
-    fn backtick(&mut self) {
-        if self.ticks == 0 {
-            self.ticks_at_start = self.at_start;
+    fn extend_run(&mut self, c: char) {
+        if self.run.1 == 0 {
+            self.run_at_start = self.lead.is_some();
+            self.lead = None;
         }
-        self.ticks += 1;
-        self.at_start = false;
-        self.blank = false;
+        self.run = (c, self.run.1 + 1);
     }
 
-    /// A run of backticks has ended: it opens code, closes it, or stands in it.
-    fn settle_ticks(&mut self) {
-        let ticks = std::mem::take(&mut self.ticks);
-        if ticks == 0 {
-            return;
-        }
+    /// A run of backticks or tildes has ended: it opens code, closes it, or stands in it.
+    fn settle_run(&mut self) {
+        let (mark, ticks) = std::mem::replace(&mut self.run, ('`', 0));
+        let opens_fence = ticks >= 3 && self.run_at_start;
         self.code = match self.code {
-            Code::None if ticks >= 3 && self.ticks_at_start => {
-                Code::Fence { ticks, info: true, closing: false }
+            // "```x```" on one line is inline code after all.
+            Code::Fence { mark: '`', ticks: open, info: true, .. } if mark == '`' => {
+                if open == ticks {
+                    Code::None
+                } else {
+                    Code::Inline(open)
+                }
             }
+            Code::Fence { mark: opened, ticks: open, info: false, .. }
+                if mark == opened && ticks >= open && self.run_at_start =>
+            {
+                Code::Fence { mark, ticks: open, info: false, closing: true }
+            }
+            fence @ Code::Fence { .. } => fence,
+            Code::None | Code::Inline(_) if opens_fence => {
+                Code::Fence { mark, ticks, info: true, closing: false }
+            }
+            other if mark == '~' => other,
             Code::None => Code::Inline(ticks),
             Code::Inline(open) if open == ticks => Code::None,
-            // "```x```" on one line is inline code after all.
-            Code::Fence { ticks: open, info: true, .. } if open == ticks => Code::None,
-            Code::Fence { ticks: open, info: true, .. } => Code::Inline(open),
-            Code::Fence { ticks: open, info: false, .. } if ticks >= open && self.ticks_at_start => {
-                Code::Fence { ticks: open, info: false, closing: true }
-            }
-            other => other,
+            inline => inline,
         };
     }
 
     fn track_line(&mut self, c: char) {
         if c == '\n' {
+            let blank = self.lead.as_deref().is_some_and(|lead| lead.trim().is_empty());
             self.code = match self.code {
                 Code::Fence { closing: true, .. } => Code::None,
-                Code::Fence { ticks, .. } => Code::Fence { ticks, info: false, closing: false },
-                Code::Inline(_) if self.blank => Code::None,
+                Code::Fence { mark, ticks, .. } => Code::Fence { mark, ticks, info: false, closing: false },
+                Code::Inline(_) if blank => Code::None,
                 other => other,
             };
-            self.at_start = true;
-            self.blank = true;
+            self.lead = Some(String::new());
             return;
         }
-        if !c.is_whitespace() {
-            self.blank = false;
+        if let (Code::Fence { closing, .. }, false) = (&mut self.code, c.is_whitespace()) {
             // Text after closing backticks: they did not close the fence.
-            if let Code::Fence { closing, .. } = &mut self.code {
-                *closing = false;
-            }
+            *closing = false;
         }
-        let prefix = c.is_whitespace() || matches!(c, '>' | '-' | '*' | '+' | '.' | ')') || c.is_ascii_digit();
-        self.at_start &= prefix;
+        let Some(lead) = &mut self.lead else { return };
+        if c == ' ' && starts_block(lead) && matches!(self.code, Code::Inline(_)) {
+            self.code = Code::None;
+        }
+        let marks =
+            c.is_whitespace() || matches!(c, '>' | '#' | '-' | '*' | '+' | '.' | ')') || c.is_ascii_digit();
+        if marks && lead.len() < MAX_MARKER_CHARS {
+            lead.push(c);
+        } else {
+            self.lead = None;
+        }
     }
+}
+
+/// Whether a line that begins so, before a space, begins a heading, a quote or a list item, and with it a paragraph.
+fn starts_block(lead: &str) -> bool {
+    let mark = lead.trim_start();
+    let heading = !mark.is_empty() && mark.len() <= 6 && mark.bytes().all(|byte| byte == b'#');
+    heading || matches!(mark, "-" | "*" | "+" | ">" | "1." | "1)")
 }
 
 /// Characters between the brackets of a citation.
@@ -304,6 +323,8 @@ mod tests {
             "``a`[9]`` b",
             "```\na\n```x\n[9]\n```\n",
             "~ `a\n[9]` b",
+            "~~~ `x\na[9]\n\n```\nb[9]\n~~~\n",
+            "Press ` now\n```\na[9]\n\nb[9]\n```\n",
         ] {
             assert_eq!(check(1, text), (text.to_owned(), vec![], false), "{text}");
         }
@@ -317,6 +338,9 @@ mod tests {
             ("```\na[9]\n```\nb [9]", "```\na[9]\n```\nb "),
             ("```a``` [9]", "```a``` "),
             ("a ``` b [9]\n\n[9]", "a ``` b [9]\n\n"),
+            ("Press ` now\n```\na[9]\n```\nb [9]", "Press ` now\n```\na[9]\n```\nb "),
+            ("- a ` [9]\n- b [9]\n", "- a ` [9]\n- b \n"),
+            ("~~~\na[9]\n~~~\nb [9] ~~[9]~~", "~~~\na[9]\n~~~\nb  ~~~~"),
         ] {
             assert_eq!(check(1, text).0, expected, "{text}");
         }
