@@ -17,7 +17,7 @@ use crate::rag::Rag;
 use crate::retrieval::payload::Reading;
 use crate::retrieval::{Index, OpenError, Remote};
 
-/// How long a dependency may be unreachable at the start.
+/// How long dependencies may be unreachable at the start, all together.
 const START_PATIENCE: Duration = Duration::from_secs(30);
 /// Pause between two looks at it.
 const START_PAUSE: Duration = Duration::from_secs(1);
@@ -123,22 +123,23 @@ impl From<OpenError> for StartError {
 }
 
 impl App {
-    /// Reaches the dependencies, waiting up to 30 s for each, and builds the state.
+    /// Reaches the dependencies, waiting up to 30 s for them, and builds the state.
     ///
     /// # Errors
     ///
     /// A dependency that stays out of reach, or one that cannot work with these settings.
     pub async fn build(config: Config) -> Result<Arc<Self>, StartError> {
+        let until = Instant::now() + START_PATIENCE;
         let gemini = match &config.gemini {
             Some(gemini) => {
-                let client = Gemini::new(gemini.clone(), config.limits.retry_budget, config.limits.gap_timeout);
+                let client = Gemini::new(gemini.clone(), &config.limits);
                 Some(client.map_err(|error| StartError::Other(format!("no HTTPS client: {error}")))?)
             }
             None => None,
         };
         let is_demo = matches!(config.index, IndexConfig::Handbook);
         if let (Some(gemini), false) = (&gemini, is_demo) {
-            patiently(|| reach(gemini)).await?;
+            patiently(until, || reach(gemini)).await?;
         }
         let embedding = match &gemini {
             Some(gemini) if !is_demo => Embedding::Gemini(gemini.clone()),
@@ -152,7 +153,7 @@ impl App {
             qdrant: State::Ok,
             gemini: if config.gemini.is_some() { State::Ok } else { State::Offline },
         };
-        let (index, folder) = open_index(&config, &embedding).await?;
+        let (index, folder) = open_index(&config, &embedding, until).await?;
         check_size(&embedding, &index)?;
         Ok(Arc::new(Self {
             permits: Permits::new(config.limits.max_streams),
@@ -200,7 +201,7 @@ impl App {
                     tracing::warn!(cause, "Gemini refuses");
                     State::Refused
                 }
-                Reach::Unreachable(cause) => {
+                Reach::Failing(cause) | Reach::Unreachable(cause) => {
                     tracing::warn!(cause, "Gemini does not answer");
                     State::Unreachable
                 }
@@ -215,7 +216,7 @@ async fn reach(gemini: &Gemini) -> Result<(), StartError> {
     match gemini.reach().await {
         Reach::Ok => Ok(()),
         Reach::Refused(sentence) => Err(StartError::Settings(sentence)),
-        Reach::Unreachable(cause) if cause.starts_with("HTTP") => Ok(()),
+        Reach::Failing(_) => Ok(()),
         Reach::Unreachable(cause) => Err(StartError::Unreachable(format!("Gemini: {cause}"))),
     }
 }
@@ -223,6 +224,7 @@ async fn reach(gemini: &Gemini) -> Result<(), StartError> {
 async fn open_index(
     config: &Config,
     embedding: &Embedding,
+    until: Instant,
 ) -> Result<(Index, Option<tempfile::TempDir>), StartError> {
     let site = config.site.url.clone();
     match &config.index {
@@ -232,7 +234,7 @@ async fn open_index(
             let open = || async {
                 Remote::open(remote.clone(), reading.clone(), timeout).await.map_err(StartError::from)
             };
-            let remote = patiently(open).await?;
+            let remote = patiently(until, open).await?;
             if remote.description().points == 0 {
                 tracing::warn!(
                     "{} is empty: every answer will be that nothing was found",
@@ -320,16 +322,19 @@ fn check_size(embedding: &Embedding, index: &Index) -> Result<(), StartError> {
     )))
 }
 
-/// Tries until it works, cannot, or the patience is at its end.
-async fn patiently<T, F, Fut>(mut attempt: F) -> Result<T, StartError>
+/// Tries until it works, cannot, or `until` has come.
+async fn patiently<T, F, Fut>(until: Instant, mut attempt: F) -> Result<T, StartError>
 where
     F: FnMut() -> Fut,
     Fut: Future<Output = Result<T, StartError>>,
 {
-    let began = Instant::now();
     loop {
-        match attempt().await {
-            Err(StartError::Unreachable(cause)) if began.elapsed() + START_PAUSE < START_PATIENCE => {
+        let left = until.saturating_duration_since(Instant::now());
+        let attempted = tokio::time::timeout(left.max(START_PAUSE), attempt()).await;
+        match attempted
+            .unwrap_or_else(|_| Err(StartError::Unreachable("a dependency does not answer".to_owned())))
+        {
+            Err(StartError::Unreachable(cause)) if Instant::now() + START_PAUSE < until => {
                 tracing::warn!(cause, "not reachable yet, trying again");
                 tokio::time::sleep(START_PAUSE).await;
             }

@@ -1,4 +1,4 @@
-//! Where log lines go and how they look. Questions, passages, answers and keys never go into one.
+//! Where log lines go and how they look, those of panics too. Questions, passages, answers and keys never go into one.
 
 use tracing_subscriber::EnvFilter;
 
@@ -22,5 +22,11 @@ pub fn init(vars: &Vars) -> Result<(), ConfigError> {
         "json" => subscriber.json().flatten_event(true).with_current_span(false).try_init(),
         _ => return Err(ConfigError::one("LOG_FORMAT must be pretty or json")),
     };
-    installed.map_err(|error| ConfigError::one(format!("the log cannot be set up: {error}")))
+    installed.map_err(|error| ConfigError::one(format!("the log cannot be set up: {error}")))?;
+    std::panic::set_hook(Box::new(|panic| {
+        // A panic's own words may quote what was being read: only its place is logged.
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        tracing::error!(place, "panicked");
+    }));
+    Ok(())
 }

@@ -24,7 +24,7 @@ pub enum AllowedOrigins {
 /// How much a model thinks before it answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Thinking {
-    /// As little as the model allows.
+    /// A budget of 0; for the 3.x Flash-Lite line, which refuses that, the level `minimal`.
     Off,
     /// `minimal`, `low`, `medium` or `high`; which of them a model takes differs.
     Level(String),

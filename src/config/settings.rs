@@ -47,7 +47,7 @@ pub const SETTINGS: &[Setting] = &[
     setting("HOST", "127.0.0.1", "Address to listen on"),
     setting("PORT", "8080", "Port to listen on; 0 takes a free one"),
     unset("SITE_URL", "Where the documentation lives; makes relative links absolute"),
-    unset("SITE_NAME", "Name of the documented product, for the prompt and the page"),
+    unset("SITE_NAME", "Name of the documented product, for the prompt"),
     unset("INSTRUCTIONS", "Your own rules for answers, at most 2000 characters"),
     setting("FILTER_KEYS", "version,language", "Payload keys a request may filter by, comma-separated"),
     setting("DOCENT_DATA", "./docent-data", "Folder of the embedded index"),

@@ -36,9 +36,10 @@ pub fn router(app: Arc<App>) -> Router {
         .fallback(async || Error::NotFound)
         .method_not_allowed_fallback(async || Error::MethodNotAllowed)
         .layer(CatchPanicLayer::custom(observe::panicked))
-        .layer(axum::middleware::from_fn_with_state(Arc::clone(&app), observe::observe))
+        .layer(axum::middleware::from_fn_with_state(Arc::clone(&app), observe::refuse_while_draining))
         .layer(cors(&app.allowed_origins))
         .layer(axum::middleware::map_response(without_idle_cors))
+        .layer(axum::middleware::from_fn_with_state(Arc::clone(&app), observe::observe))
         .with_state(app)
 }
 

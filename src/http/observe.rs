@@ -50,7 +50,7 @@ pub(super) fn panicked(_: Box<dyn Any + Send + 'static>) -> Response {
     Error::Internal("a handler panicked".to_owned()).into_response()
 }
 
-/// Runs a request: refuses it while the server drains, and finishes its response.
+/// Runs a request and finishes its response.
 pub(super) async fn observe(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
     let arrived = Instant::now();
     let id = request_id(&request);
@@ -60,11 +60,7 @@ pub(super) async fn observe(State(app): State<Arc<App>>, mut request: Request, n
     request.extensions_mut().insert(RequestId(Arc::clone(&id)));
     request.extensions_mut().insert(Arrived(arrived));
     let draining = app.drain.begun.is_cancelled();
-    let mut response = if draining && !matches!(route.as_str(), "/health" | "/ready") {
-        Error::Overloaded("draining").into_response()
-    } else {
-        next.run(request).await
-    };
+    let mut response = next.run(request).await;
     let failure = response.extensions_mut().remove::<Arc<Error>>();
     if let Some(error) = &failure {
         response = with_problem(response, error, &id);
@@ -89,6 +85,19 @@ pub(super) async fn observe(State(app): State<Arc<App>>, mut request: Request, n
         None => tracing::info!(request_id = %id, %method, route, status, total_ms, "head sent"),
     }
     response.map(|body| axum::body::Body::new(Guarded::new(body, open)))
+}
+
+/// Takes no new work while the server drains; whoever asks for its state is still told.
+pub(super) async fn refuse_while_draining(
+    State(app): State<Arc<App>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let route = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
+    if app.drain.begun.is_cancelled() && !matches!(route, "/health" | "/ready") {
+        return Error::Overloaded("draining").into_response();
+    }
+    next.run(request).await
 }
 
 fn with_problem(mut response: Response, error: &Error, id: &str) -> Response {

@@ -20,9 +20,9 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
 use tokio::time::{Sleep, sleep, timeout};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::app::App;
@@ -38,7 +38,7 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 /// The caller owns the listener and the signal, so that tests and `main` run the same server.
 pub async fn serve(app: Arc<App>, listener: TcpListener, shutdown: impl Future<Output = ()>) {
     let router = super::router(Arc::clone(&app));
-    let connections = TaskTracker::new();
+    let mut connections = JoinSet::new();
     let close = CancellationToken::new();
     let watcher = tokio::spawn({
         let app = Arc::clone(&app);
@@ -48,6 +48,7 @@ pub async fn serve(app: Arc<App>, listener: TcpListener, shutdown: impl Future<O
     loop {
         tokio::select! {
             () = &mut shutdown => break,
+            Some(_) = connections.join_next() => {}
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
                     let connection = connection(stream, router.clone(), close.clone(), app.rag.limits.write_timeout);
@@ -62,10 +63,10 @@ pub async fn serve(app: Arc<App>, listener: TcpListener, shutdown: impl Future<O
     }
     drop(listener);
     watcher.abort();
-    drain(&app, &connections, &close).await;
+    drain(&app, connections, &close).await;
 }
 
-async fn drain(app: &App, connections: &TaskTracker, close: &CancellationToken) {
+async fn drain(app: &App, mut connections: JoinSet<()>, close: &CancellationToken) {
     let drain = &app.drain;
     let open = drain.requests.len();
     tracing::info!(open, "shutting down: open answers may finish");
@@ -77,9 +78,10 @@ async fn drain(app: &App, connections: &TaskTracker, close: &CancellationToken) 
         let _ = timeout(LAST_WORDS, drain.requests.wait()).await;
     }
     close.cancel();
-    connections.close();
-    if timeout(LAST_WORDS, connections.wait()).await.is_err() {
+    let all = async { while connections.join_next().await.is_some() {} };
+    if timeout(LAST_WORDS, all).await.is_err() {
         tracing::warn!(open = connections.len(), "connections that do not close are dropped");
+        connections.shutdown().await;
     }
 }
 

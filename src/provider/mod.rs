@@ -83,7 +83,7 @@ pub enum Delta {
 pub struct End {
     /// Why.
     pub finish_reason: FinishReason,
-    /// Which model it was.
+    /// Which model it was; `None` where none was asked.
     pub model: Option<String>,
     /// What it cost.
     pub usage: Option<Usage>,
@@ -144,11 +144,11 @@ impl Embedding {
 }
 
 impl Generation {
-    /// The configured model's name.
-    pub fn model(&self) -> &str {
+    /// The configured model; `None` offline, where none is asked.
+    pub fn model(&self) -> Option<&str> {
         match self {
-            Self::Gemini(gemini) => gemini.generative_model(),
-            Self::Offline(_) => offline::GENERATIVE_MODEL,
+            Self::Gemini(gemini) => Some(gemini.generative_model()),
+            Self::Offline(_) => None,
         }
     }
 

@@ -11,8 +11,6 @@ use crate::provider::{Delta, DeltaStream, End, Prompt, Task};
 
 /// Name under which an index records these embeddings; a change of the hashing changes it.
 pub const MODEL: &str = "offline-hash-1";
-/// What stands for the model of an answer that none wrote.
-pub const GENERATIVE_MODEL: &str = "offline";
 /// Size of the embeddings Docent makes offline.
 pub const DIMENSIONS: usize = 512;
 
@@ -45,8 +43,7 @@ impl Offline {
                 }
                 yield Ok(Delta::Text(word.to_owned()));
             }
-            let model = Some(GENERATIVE_MODEL.to_owned());
-            yield Ok(Delta::End(End { finish_reason: FinishReason::Stop, model, usage: None }));
+            yield Ok(Delta::End(End { finish_reason: FinishReason::Stop, model: None, usage: None }));
         };
         stream.boxed()
     }

@@ -61,20 +61,18 @@ impl Rag {
     /// What failed, or which deadline was missed.
     pub async fn ground(&self, question: Question, started: Instant) -> Result<Grounded, Error> {
         let text = retrieval_text(&question);
+        let deadline = started + self.limits.answer_timeout;
         let embed = self.provider.embedding.embed(clip_tokens(&text), Task::Query, self.index.dimensions());
         let began = Instant::now();
-        let vector = match self.within(started, self.limits.embed_timeout, embed).await? {
-            Some(vector) => vector.map_err(Error::Embedding)?,
-            None => return Err(Error::Embedding(provider::Error::Timeout("EMBED_TIMEOUT".to_owned()))),
-        };
+        let missed = Error::Embedding(provider::Error::Timeout("EMBED_TIMEOUT".to_owned()));
+        let vector =
+            within(deadline, self.limits.embed_timeout, missed, embed).await?.map_err(Error::Embedding)?;
         let embed_ms = millis(began.elapsed());
         let began = Instant::now();
         let search = Search { text, vector, top_k: question.top_k, filter: question.filter.clone() };
-        let passages =
-            match self.within(started, self.limits.retrieve_timeout, self.index.search(search)).await? {
-                Some(passages) => passages?,
-                None => return Err(Error::Retrieval(retrieval::Error::Timeout)),
-            };
+        let missed = Error::Retrieval(retrieval::Error::Timeout);
+        let search = self.index.search(search);
+        let passages = within(deadline, self.limits.retrieve_timeout, missed, search).await??;
         let timings = Timings { embed_ms, retrieve_ms: millis(began.elapsed()), ..Timings::default() };
         Ok(Grounded { question, passages: prompt::fit(passages), timings, started })
     }
@@ -83,8 +81,14 @@ impl Rag {
     pub fn answer(&self, grounded: Grounded) -> AnswerStream {
         let Grounded { question, passages, timings, started } = grounded;
         let sources = sources(&passages);
-        let draft =
-            Draft { citations: Citations::new(passages.len()), bytes: 0, visible: false, timings, started };
+        let draft = Draft {
+            citations: Citations::new(passages.len()),
+            bytes: 0,
+            visible: false,
+            model: self.provider.generation.model().map(str::to_owned),
+            timings,
+            started,
+        };
         if passages.is_empty() {
             let events = [AnswerEvent::Sources(sources)].into_iter().chain(draft.nothing_found());
             return futures::stream::iter(events.map(Ok)).boxed();
@@ -97,21 +101,18 @@ impl Rag {
         let prompt = prompt::assemble(&self.site, &question, passages);
         write(sources, draft, deadlines, self.provider.generation.clone(), prompt)
     }
+}
 
-    /// Runs a stage within its own deadline (`None` when it missed it) and the request's.
-    async fn within<T>(
-        &self,
-        started: Instant,
-        stage: Duration,
-        work: impl Future<Output = T>,
-    ) -> Result<Option<T>, Error> {
-        let left = (started + self.limits.answer_timeout).saturating_duration_since(Instant::now());
-        match tokio::time::timeout(stage.min(left), work).await {
-            Ok(output) => Ok(Some(output)),
-            Err(_) if left < stage => Err(Error::AnswerTimeout),
-            Err(_) => Ok(None),
-        }
-    }
+/// Runs a stage within its own `limit` (else it is `missed`) and the whole answer's `deadline`.
+async fn within<T>(
+    deadline: Instant,
+    limit: Duration,
+    missed: Error,
+    work: impl Future<Output = T>,
+) -> Result<T, Error> {
+    let left = deadline.saturating_duration_since(Instant::now());
+    let outcome = tokio::time::timeout(limit.min(left), work).await;
+    outcome.map_err(|_| if left < limit { Error::AnswerTimeout } else { missed })
 }
 
 fn write(
@@ -132,8 +133,7 @@ fn write(
                         yield AnswerEvent::Text(text);
                     }
                     if full {
-                        let model = Some(generation.model().to_owned());
-                        break End { finish_reason: FinishReason::MaxTokens, model, usage: None };
+                        break draft.cut();
                     }
                 }
                 Delta::End(end) => break end,
@@ -157,27 +157,18 @@ struct Deadlines {
 
 impl Deadlines {
     async fn open(&self, generation: &Generation, prompt: Prompt) -> Result<DeltaStream, Error> {
-        let opened = self.within(self.first_token, "FIRST_TOKEN_TIMEOUT", generation.generate(prompt)).await?;
+        let missed = Error::Generation(provider::Error::Timeout("FIRST_TOKEN_TIMEOUT".to_owned()));
+        let opened = within(self.answer, self.first_token, missed, generation.generate(prompt)).await?;
         opened.map_err(Error::Generation)
     }
 
     /// The next delta; a stream that stops without its end was cut.
     async fn next(&self, deltas: &mut DeltaStream) -> Result<Delta, Error> {
-        match self.within(self.gap, "GAP_TIMEOUT", deltas.next()).await? {
+        let missed = Error::Generation(provider::Error::Timeout("GAP_TIMEOUT".to_owned()));
+        match within(self.answer, self.gap, missed, deltas.next()).await? {
             Some(delta) => delta.map_err(Error::Generation),
             None => Err(Error::Generation(provider::Error::Truncated)),
         }
-    }
-
-    async fn within<T>(&self, limit: Duration, name: &str, work: impl Future<Output = T>) -> Result<T, Error> {
-        let left = self.answer.saturating_duration_since(Instant::now());
-        tokio::time::timeout(limit.min(left), work).await.map_err(|_| {
-            if left < limit {
-                Error::AnswerTimeout
-            } else {
-                Error::Generation(provider::Error::Timeout(name.to_owned()))
-            }
-        })
     }
 }
 
@@ -188,6 +179,8 @@ struct Draft {
     bytes: usize,
     /// Whether a reader has seen any of it.
     visible: bool,
+    /// The model that was asked; `None` offline.
+    model: Option<String>,
     timings: Timings,
     started: Instant,
 }
@@ -195,7 +188,9 @@ struct Draft {
 impl Draft {
     /// What a reader may see of the next piece, and whether the answer is now as long as it may be.
     fn push(&mut self, text: &str) -> (Option<String>, bool) {
-        self.timings.first_token_ms.get_or_insert_with(|| millis(self.started.elapsed()));
+        if self.model.is_some() {
+            self.timings.first_token_ms.get_or_insert_with(|| millis(self.started.elapsed()));
+        }
         let room = MAX_ANSWER_BYTES - self.bytes;
         let full = text.len() > room;
         let text = if full { &text[..text.floor_char_boundary(room)] } else { text };
@@ -207,6 +202,11 @@ impl Draft {
         let text = Some(self.citations.push(text)).filter(|text| !text.is_empty());
         self.visible |= text.is_some();
         text
+    }
+
+    /// The end of an answer that has grown too long; what it cost so far, nobody has said yet.
+    fn cut(&self) -> End {
+        End { finish_reason: FinishReason::MaxTokens, model: self.model.clone(), usage: None }
     }
 
     /// The last events: what was held back, and the summary.
@@ -302,6 +302,7 @@ mod tests {
             citations: Citations::new(sources),
             bytes: 0,
             visible: false,
+            model: None,
             timings: Timings::default(),
             started: Instant::now(),
         }
@@ -339,7 +340,7 @@ mod tests {
     fn a_snippet_is_one_short_line() {
         assert_eq!(snippet("a\n  b"), "a b");
         let long = snippet(&"wort ".repeat(100));
-        assert!(long.ends_with("wort…") || long.ends_with("wor…") || long.ends_with('…'));
-        assert!(long.chars().count() <= SNIPPET_CHARS);
+        assert!(long.ends_with("wort…"), "{long}");
+        assert!(long.chars().count() <= SNIPPET_CHARS && long.chars().count() > SNIPPET_CHARS - 10);
     }
 }

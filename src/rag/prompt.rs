@@ -37,7 +37,14 @@ pub fn fit(passages: Vec<Passage>) -> Vec<Passage> {
 /// Assembles the prompt for a question and the passages that [`fit`].
 pub fn assemble(site: &SiteConfig, question: &Question, passages: Vec<Passage>) -> Prompt {
     let mut messages = history(&question.history);
-    messages.push(Message { role: Role::User, content: turn(question, &passages) });
+    let turn = turn(question, &passages);
+    match messages.last_mut() {
+        // What the reader said before without an answer belongs to this turn.
+        Some(last) if last.role == Role::User => {
+            last.content = format!("{}\n\n{turn}", material(&last.content))
+        }
+        _ => messages.push(Message { role: Role::User, content: turn }),
+    }
     Prompt { system: system(site), messages, question: question.query.clone(), passages }
 }
 
@@ -90,10 +97,6 @@ fn history(history: &[Message]) -> Vec<Message> {
             }
             _ => turns.push(message.clone()),
         }
-    }
-    // The question follows as a turn of the reader's.
-    if turns.last().is_some_and(|last| last.role == Role::User) {
-        turns.pop();
     }
     turns
 }
@@ -215,6 +218,14 @@ mod tests {
         assert_eq!(roles, [Role::User, Role::Assistant, Role::User]);
         assert_eq!(prompt.messages[0].content, long);
         assert_eq!(prompt.messages[1].content, "a\n\nb");
+    }
+
+    #[test]
+    fn an_unanswered_turn_of_the_reader_joins_the_question() {
+        let history = vec![said(Role::User, "I run it on Kubernetes.")];
+        let prompt = assemble(&site(), &question("How?", history), vec![passage("a")]);
+        assert_eq!(prompt.messages.len(), 1);
+        assert!(prompt.messages[0].content.starts_with("I run it on Kubernetes.\n\n<passages>"));
     }
 
     #[test]

@@ -154,7 +154,7 @@ impl Index {
         }
     }
 
-    /// Whether it would answer now; an embedded index also swaps to a newer generation, if there is one.
+    /// Whether it would answer now; an embedded index also swaps to a newer generation, if there is one that fits.
     ///
     /// # Errors
     ///

@@ -9,6 +9,7 @@ use qdrant_client::qdrant::{
 };
 use qdrant_client::{Qdrant, QdrantError};
 use secrecy::ExposeSecret as _;
+use tonic::Code;
 
 use super::fusion::{Candidate, fuse};
 use super::payload::{self, Payload, Reading};
@@ -21,7 +22,9 @@ const BM25_MODEL: &str = "qdrant/bm25";
 /// Points looked at to learn the payload's keys.
 const SAMPLE_POINTS: u32 = 16;
 /// The client's own timeout only backs Docent's: it tries again once by itself, so a frozen server would cost twice.
-const CLIENT_TIMEOUT: Duration = Duration::from_secs(30);
+const CLIENT_MARGIN: Duration = Duration::from_secs(5);
+/// How long each look at the collection may take while it is opened.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a connection may take to open.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -47,17 +50,22 @@ impl Remote {
     ///
     /// That the server is not reachable, or what about the collection has to change.
     pub async fn open(config: RemoteConfig, reading: Reading, timeout: Duration) -> Result<Self, OpenError> {
-        let client = connect(&config).map_err(|error| OpenError::Unusable(format!("QDRANT_URL: {error}")))?;
-        let info = read_collection(&client, &config, timeout).await?;
+        let client =
+            connect(&config, timeout).map_err(|error| OpenError::Unusable(format!("QDRANT_URL: {error}")))?;
+        let info = read_collection(&client, &config).await?;
         let mut description = describe(&config, &info)?;
-        let place = format!("{} at {}", config.collection, config.url);
-        let payloads = scroll_payloads(&client, &config, timeout).await?;
+        let payloads = scroll_payloads(&client, &config).await?;
         let mut keys: Vec<String> = payloads.iter().flat_map(payload::keys).collect();
         keys.sort();
         keys.dedup();
         if !payloads.is_empty() && payloads.iter().all(|payload| reading.passage(payload, 0.0).is_none()) {
+            let tried = match &config.keys.text {
+                Some(key) => format!("the payload key {key:?}"),
+                None => "the usual payload keys".to_owned(),
+            };
             return Err(OpenError::Unusable(format!(
-                "collection {place}: no text under the usual payload keys; set PAYLOAD_TEXT_KEY to one of: {}",
+                "{}: no text under {tried}; set PAYLOAD_TEXT_KEY to one of: {}",
+                description.place,
                 keys.join(", ")
             )));
         }
@@ -104,7 +112,12 @@ impl Remote {
             timeout: Some(self.timeout.as_secs().max(1)),
             ..Default::default()
         };
-        let response = within(self.timeout, self.client.query_batch(batch)).await?;
+        // The caller bounds both attempts together.
+        let response = match self.client.query_batch(batch.clone()).await {
+            Err(error) if code(&error) == Some(Code::DeadlineExceeded) => self.client.query_batch(batch).await,
+            response => response,
+        };
+        let response = response.map_err(|error| fault(&error))?;
         if response.result.len() != wanted {
             return Err(Error::Failed(format!("{} results for {wanted} queries", response.result.len())));
         }
@@ -169,21 +182,31 @@ impl Remote {
         let document =
             Document { text: "documentation".to_owned(), model: BM25_MODEL.to_owned(), ..Default::default() };
         let query = self.query(document, sparse, 1, &None);
-        match within(self.timeout, self.client.query(query)).await {
+        let Ok(answer) = tokio::time::timeout(OPEN_TIMEOUT, self.client.query(query)).await else {
+            return Err(open_error(&self.config)(Error::Timeout));
+        };
+        match answer {
             Ok(_) => Ok(()),
-            Err(Error::Refused(cause) | Error::Failed(cause)) => {
+            // A server without inference says Internal, an older one InvalidArgument.
+            Err(error)
+                if matches!(
+                    code(&error),
+                    Some(Code::Internal | Code::InvalidArgument | Code::Unimplemented)
+                ) =>
+            {
+                let cause = fault(&error);
                 tracing::warn!(%cause, sparse, "this Qdrant does not compute BM25: retrieval is dense only");
                 self.description.sparse_name = None;
                 Ok(())
             }
-            Err(error) => Err(OpenError::Unreachable(format!("Qdrant at {}: {error}", self.config.url))),
+            Err(error) => Err(open_error(&self.config)(fault(&error))),
         }
     }
 }
 
-fn connect(config: &RemoteConfig) -> Result<Qdrant, QdrantError> {
+fn connect(config: &RemoteConfig, timeout: Duration) -> Result<Qdrant, QdrantError> {
     let mut builder = Qdrant::from_url(&config.url)
-        .timeout(CLIENT_TIMEOUT)
+        .timeout(timeout.max(OPEN_TIMEOUT) + CLIENT_MARGIN)
         .connect_timeout(CONNECT_TIMEOUT)
         .keep_alive_while_idle()
         // The check blocks and prints to standard output.
@@ -194,16 +217,16 @@ fn connect(config: &RemoteConfig) -> Result<Qdrant, QdrantError> {
     builder.build()
 }
 
-async fn read_collection(
-    client: &Qdrant,
-    config: &RemoteConfig,
-    timeout: Duration,
-) -> Result<CollectionInfo, OpenError> {
+async fn read_collection(client: &Qdrant, config: &RemoteConfig) -> Result<CollectionInfo, OpenError> {
     let unusable = |cause: &str| OpenError::Unusable(format!("Qdrant at {}: {cause}", config.url));
-    match within(timeout, client.collection_info(&config.collection)).await {
+    let call = client.collection_info(&config.collection);
+    let Ok(answer) = tokio::time::timeout(OPEN_TIMEOUT, call).await else {
+        return Err(open_error(config)(Error::Timeout));
+    };
+    match answer {
         Ok(response) => response.result.ok_or_else(|| unusable("sent no description of the collection")),
-        Err(Error::Refused(cause)) if cause.starts_with("NotFound") => {
-            let there = within(timeout, client.list_collections()).await.map_err(open_error(config))?;
+        Err(error) if code(&error) == Some(Code::NotFound) => {
+            let there = within(OPEN_TIMEOUT, client.list_collections()).await.map_err(open_error(config))?;
             let names: Vec<String> = there.collections.into_iter().map(|collection| collection.name).collect();
             let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
             let wanted = &config.collection;
@@ -211,7 +234,7 @@ async fn read_collection(
                 "there is no collection {wanted:?}; set QDRANT_COLLECTION_NAME to one that exists ({names})"
             )))
         }
-        Err(error) => Err(open_error(config)(error)),
+        Err(error) => Err(open_error(config)(fault(&error))),
     }
 }
 
@@ -225,13 +248,9 @@ fn open_error(config: &RemoteConfig) -> impl Fn(Error) -> OpenError {
     }
 }
 
-async fn scroll_payloads(
-    client: &Qdrant,
-    config: &RemoteConfig,
-    timeout: Duration,
-) -> Result<Vec<Payload>, OpenError> {
+async fn scroll_payloads(client: &Qdrant, config: &RemoteConfig) -> Result<Vec<Payload>, OpenError> {
     let request = ScrollPointsBuilder::new(&config.collection).limit(SAMPLE_POINTS).with_payload(true);
-    let response = within(timeout, client.scroll(request)).await.map_err(open_error(config))?;
+    let response = within(OPEN_TIMEOUT, client.scroll(request)).await.map_err(open_error(config))?;
     Ok(response.result.into_iter().map(|point| json(point.payload)).collect())
 }
 
@@ -336,8 +355,17 @@ async fn within<T>(timeout: Duration, call: impl Future<Output = Result<T, Qdran
     }
 }
 
+/// The server's code, where it answered.
+fn code(error: &QdrantError) -> Option<Code> {
+    match error {
+        QdrantError::ResponseError { status } | QdrantError::ResourceExhaustedError { status, .. } => {
+            Some(status.code())
+        }
+        _ => None,
+    }
+}
+
 fn fault(error: &QdrantError) -> Error {
-    use tonic::Code;
     match error {
         QdrantError::ResourceExhaustedError { status, retry_after_seconds } => {
             Error::Busy { retry_after: Some(Duration::from_secs(*retry_after_seconds)), cause: cause(status) }

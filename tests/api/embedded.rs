@@ -117,6 +117,22 @@ async fn a_new_generation_is_taken_up_while_the_old_one_is_in_use() {
 }
 
 #[tokio::test]
+async fn a_new_generation_that_does_not_fit_is_passed_over() {
+    let data = tempfile::tempdir().unwrap();
+    build(data.path(), &[("old words", json!({}))]).await;
+    let index = open(data.path()).await;
+    let other = Build::begin(data.path(), "another-model", SIZE, 0).unwrap();
+    other.publish().unwrap();
+    for _ in 0..2 {
+        index.ping().await.unwrap();
+        assert_eq!(search(&index, "words", 20, Filter::new()).await, ["Page 0"]);
+    }
+    build(data.path(), &[("new words", json!({})), ("more words", json!({}))]).await;
+    index.ping().await.unwrap();
+    assert_eq!(index.description().points, 2);
+}
+
+#[tokio::test]
 async fn a_writer_that_is_dropped_or_killed_leaves_the_current_generation() {
     let data = tempfile::tempdir().unwrap();
     build(data.path(), &[("first words", json!({}))]).await;

@@ -221,7 +221,7 @@ impl Service {
 fn leg(behaviour: &Behaviour, query: &QueryPoints) -> Result<Vec<ScoredPoint>, Status> {
     let sparse = behaviour.sparse.contains(&query.using().to_owned());
     if sparse && behaviour.no_inference {
-        return Err(Status::invalid_argument("InferenceService is not initialized"));
+        return Err(Status::internal("InferenceService is not initialized"));
     }
     let ids: Vec<u64> =
         if sparse { behaviour.sparse_order.clone() } else { (1..=behaviour.points.len() as u64).collect() };

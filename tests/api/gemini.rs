@@ -86,6 +86,7 @@ async fn an_embedding_that_fails_has_a_status_in_both_forms() {
             None,
         ),
         (vec![html()], 502, "embedding_failed", true, None),
+        (vec![Reply::Plain(204, "application/json", Vec::new())], 502, "embedding_failed", true, None),
         (vec![json("{\"embedding\": {\"val")], 502, "embedding_failed", true, None),
         (vec![json("")], 502, "embedding_failed", true, None),
         (vec![embedding(&json!([0.1, 0.2]))], 502, "embedding_failed", true, None),
@@ -265,6 +266,35 @@ async fn a_finish_reason_and_then_silence_is_done() {
 }
 
 #[tokio::test]
+async fn a_finish_reason_that_comes_too_early_loses_no_words() {
+    let (app, gemini) = app(&[]).await;
+    let (chunks, reply) = gate();
+    gemini.on_generate(reply);
+    let early = |text: &str| {
+        event(&json!({"candidates": [{"content": {"parts": [{"text": text}]}, "finishReason": "STOP"}]}))
+    };
+    chunks.send(finish("STOP")).unwrap();
+    let slow = tokio::spawn(async move {
+        for piece in ["One ", "two ", "three [1]."] {
+            tokio::time::sleep(Duration::from_millis(1_200)).await;
+            chunks.send(early(piece)).unwrap();
+        }
+    });
+    let (status, answer) = within(app.ask_json("How?")).await;
+    assert_eq!((status, &answer["response"]), (200, &json!("One two three [1].")));
+    assert_eq!(gemini.sent(":streamGenerateContent").len(), 1);
+    slow.await.unwrap();
+}
+
+#[tokio::test]
+async fn white_space_alone_is_no_answer() {
+    let (app, gemini) = app(&[]).await;
+    gemini.on_generate(Reply::Chunks(vec![said("\n"), said(" "), finish("STOP")]));
+    let (_, answer) = app.ask_json("How?").await;
+    assert_eq!(answer["response"], "Hello [1].", "it was not asked once more");
+}
+
+#[tokio::test]
 async fn the_whole_answer_has_a_deadline_whatever_trickles_in() {
     let (app, gemini) = app(&[("ANSWER_TIMEOUT", "500ms")]).await;
     let (chunks, reply) = gate();
@@ -305,7 +335,8 @@ async fn an_answer_beyond_its_bound_is_cut_there_and_the_model_is_let_go() {
 
 #[tokio::test]
 async fn a_refused_key_or_model_stops_the_start_by_the_name_of_its_setting() {
-    let refused = |code: u16| error(code, "X", json!([]));
+    let refused =
+        |code: u16| error(code, if code == 404 { "NOT_FOUND" } else { "INVALID_ARGUMENT" }, json!([]));
     for (replies, setting) in [
         (vec![refused(400)], "GEMINI_API_KEY"),
         (vec![refused(404)], "EMBEDDING_MODEL"),
@@ -325,7 +356,14 @@ async fn a_refused_key_or_model_stops_the_start_by_the_name_of_its_setting() {
 
 #[tokio::test]
 async fn a_gemini_that_is_busy_or_offers_no_models_route_does_not_stop_the_start() {
-    for reply in [error(503, "UNAVAILABLE", json!([])), Reply::Plain(404, "text/plain", b"not here".to_vec())] {
+    let json = |status: u16, body: &str| Reply::Plain(status, "application/json", body.as_bytes().to_vec());
+    for reply in [
+        error(503, "UNAVAILABLE", json!([])),
+        Reply::Plain(404, "text/plain", b"not here".to_vec()),
+        json(404, r#"{"error": "not found"}"#),
+        json(404, r#"{"error": {"message": "Invalid URL", "type": "invalid_request_error"}}"#),
+        json(401, r#"{"error": {"message": "no such route"}}"#),
+    ] {
         let (gemini, qdrant) = (FakeGemini::start().await, FakeQdrant::start().await);
         gemini.on_look(reply);
         let app = spawn_app(&gemini, &qdrant, &[]).await;

@@ -86,6 +86,7 @@ async fn only_allowed_origins_get_cors_headers() {
     let allowed = preflight("https://docs.example").await;
     assert_eq!(allowed.headers()["access-control-allow-origin"], "https://docs.example");
     assert!(allowed.headers()["access-control-allow-headers"].to_str().unwrap().contains("content-type"));
+    assert!(allowed.headers().contains_key("x-request-id"));
     assert!(!preflight("https://evil.example").await.headers().contains_key("access-control-allow-origin"));
 }
 

@@ -4,12 +4,14 @@
 //! The stream is read by `reqwest-eventsource`, always with `retry::Never`: by itself it would send the POST again
 //! at the end of every body, and a POST that generates is paid for. Its limits, which we live with: it drops lines
 //! outside `data:` and a last event without its blank line (both end as a truncated answer), it panics on a byte
-//! order mark (caught here), and it bounds no line (the deadlines of `rag` do).
+//! order mark (caught here), it tells of bytes that are not UTF-8 only at the end of the body, and it bounds no line and
+//! reads a long one again with every packet (8 MB took 5 s); for both, the deadlines of `rag` are the bound.
 
 mod retry;
 mod wire;
 
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{FutureExt as _, StreamExt as _};
@@ -18,8 +20,8 @@ use reqwest_eventsource::{Event, EventSource};
 use secrecy::ExposeSecret as _;
 use serde_json::Value;
 
-use crate::chat::clip;
-use crate::config::GeminiConfig;
+use crate::chat::{FinishReason, clip};
+use crate::config::{GeminiConfig, LimitsConfig};
 use crate::limits::MAX_UPSTREAM_BODY_BYTES;
 use crate::provider::{Delta, DeltaStream, Error, Prompt, Task};
 
@@ -28,8 +30,9 @@ use wire::{ApiError, Decoder, EventFault};
 
 /// How long a connection may take to open.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-/// Once a finish reason has come, how long to wait for the rest (usage, the end of the body): then it is done.
-const AFTER_FINISH: Duration = Duration::from_secs(1);
+/// Once a finish reason has come, how long to wait for more text or the end of the body: then it is done. Some proxies
+/// send `STOP` with every event, so it is no sign by itself.
+const AFTER_FINISH: Duration = Duration::from_secs(5);
 /// Characters of an upstream's message that go to the log.
 const MAX_CAUSE_CHARS: usize = 300;
 
@@ -37,8 +40,9 @@ const MAX_CAUSE_CHARS: usize = 300;
 #[derive(Clone)]
 pub struct Gemini {
     http: reqwest::Client,
-    config: GeminiConfig,
-    retry_budget: Duration,
+    config: Arc<GeminiConfig>,
+    embed_budget: Duration,
+    generate_budget: Duration,
     after_finish: Duration,
 }
 
@@ -55,24 +59,33 @@ pub enum Reach {
     Ok,
     /// It answers that the key or a model cannot be used; the text names the setting.
     Refused(String),
-    /// It does not answer, or not now.
+    /// It answers that it cannot answer now.
+    Failing(String),
+    /// It does not answer.
     Unreachable(String),
 }
 
 impl Gemini {
-    /// A client for `config`; nothing is sent yet. `gap` is how long an answer may be silent.
+    /// A client for `config`; nothing is sent yet. Of `limits` it takes when trying again, or waiting, is no use.
     ///
     /// # Errors
     ///
     /// That the TLS roots of this machine cannot be read.
-    pub fn new(config: GeminiConfig, retry_budget: Duration, gap: Duration) -> Result<Self, reqwest::Error> {
+    pub fn new(config: GeminiConfig, limits: &LimitsConfig) -> Result<Self, reqwest::Error> {
         let http = reqwest::Client::builder()
             .http1_only()
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(CONNECT_TIMEOUT)
             .user_agent(concat!("docent/", env!("CARGO_PKG_VERSION")))
             .build()?;
-        Ok(Self { http, config, retry_budget, after_finish: AFTER_FINISH.min(gap / 2) })
+        let budget = |stage: Duration| limits.retry_budget.min(stage);
+        Ok(Self {
+            http,
+            config: Arc::new(config),
+            embed_budget: budget(limits.embed_timeout),
+            generate_budget: budget(limits.first_token_timeout),
+            after_finish: AFTER_FINISH.min(limits.gap_timeout / 4 * 3),
+        })
     }
 
     /// The model that embeds.
@@ -108,14 +121,16 @@ impl Gemini {
         let status = response.status();
         let error = tokio::time::timeout(CONNECT_TIMEOUT, body(response)).await.ok().and_then(Result::ok);
         let error = error.and_then(|body| serde_json::from_slice::<Value>(&body).ok());
-        match (status.as_u16(), error.as_ref().and_then(ApiError::from_value)) {
-            (400 | 401 | 403, Some(error)) => {
-                Reach::Refused(format!("GEMINI_API_KEY is refused: {}", self.public(&error.message)))
-            }
-            (404, Some(error)) => {
+        let error = error.as_ref().and_then(ApiError::from_value).unwrap_or_default();
+        match (status.as_u16(), error.status.as_str()) {
+            (
+                400 | 401 | 403,
+                "INVALID_ARGUMENT" | "FAILED_PRECONDITION" | "UNAUTHENTICATED" | "PERMISSION_DENIED",
+            ) => Reach::Refused(format!("GEMINI_API_KEY is refused: {}", self.public(&error.message))),
+            (404, "NOT_FOUND") => {
                 Reach::Refused(format!("{setting} is refused: {}", self.public(&error.message)))
             }
-            (500.., _) => Reach::Unreachable(format!("HTTP {status}")),
+            (500.., _) => Reach::Failing(format!("HTTP {status}")),
             // A gateway in front of Gemini need not offer this route.
             _ => Reach::Ok,
         }
@@ -128,7 +143,7 @@ impl Gemini {
     /// What Gemini said, after the retries that could help.
     pub async fn embed(&self, text: &str, task: Task<'_>, dimensions: usize) -> Result<Vec<f32>, Error> {
         let body = wire::embed_request(self.embedding_model(), text, task, dimensions);
-        Schedule::new(self.retry_budget).run(|| self.embed_once(&body)).await
+        Schedule::new(self.embed_budget).run(|| self.embed_once(&body)).await
     }
 
     async fn embed_once(&self, request: &Value) -> Result<Vec<f32>, Fault> {
@@ -151,7 +166,7 @@ impl Gemini {
     pub async fn generate(&self, prompt: &Prompt) -> Result<DeltaStream, Error> {
         let model = self.generative_model();
         let body = wire::generate_request(model, prompt, self.config.thinking.as_ref());
-        let answer = Schedule::new(self.retry_budget).run(|| self.open(&body)).await?;
+        let answer = Schedule::new(self.generate_budget).run(|| self.open(&body)).await?;
         Ok(answer.into_stream(self.generative_model().to_owned()))
     }
 
@@ -203,7 +218,8 @@ impl Gemini {
                 retry: Retry::After(error.retry_after),
             },
             504 => Fault { error: Error::Timeout(cause), retry: Retry::Once },
-            408 | 500..=599 => Fault { error: Error::Failed(cause), retry: Retry::After(None) },
+            200..=299 => Fault::unusable("a success without an answer"),
+            408 | 499 | 500..=599 => Fault { error: Error::Failed(cause), retry: Retry::After(None) },
             _ => Fault::refused(cause),
         }
     }
@@ -252,21 +268,19 @@ impl Answer {
     /// Reads until there is visible text, which it keeps in `first`, or the stream has ended in a way that is an
     /// answer: a finish reason other than `STOP` needs no text.
     async fn advance_to_text(&mut self) -> Result<(), Fault> {
-        match self.next_text().await? {
-            Some(text) => {
-                self.first = text;
-                Ok(())
+        while let Some(text) = self.next_text().await? {
+            self.first.push_str(&text);
+            if !self.first.trim().is_empty() {
+                return Ok(());
             }
-            None => match self.decoder.end("") {
-                Some(end) if end.finish_reason == crate::chat::FinishReason::Stop => {
-                    Err(Fault { error: Error::Failed("STOP without any text".to_owned()), retry: Retry::Once })
-                }
-                Some(_) => Ok(()),
-                None if self.decoder.events() == 0 => {
-                    Err(Fault { error: Error::Truncated, retry: Retry::Once })
-                }
-                None => Err(Fault { error: Error::Truncated, retry: Retry::No }),
-            },
+        }
+        match self.decoder.end("") {
+            Some(end) if end.finish_reason == FinishReason::Stop => {
+                Err(Fault { error: Error::Failed("STOP without any text".to_owned()), retry: Retry::Once })
+            }
+            Some(_) => Ok(()),
+            None if self.decoder.events() == 0 => Err(Fault { error: Error::Truncated, retry: Retry::Once }),
+            None => Err(Fault { error: Error::Truncated, retry: Retry::No }),
         }
     }
 

@@ -51,13 +51,14 @@ impl Fault {
 pub(super) struct Schedule {
     started: Instant,
     budget: Duration,
-    faults: AtomicU32,
+    /// Faults after which one more attempt is allowed.
+    once: AtomicU32,
 }
 
 impl Schedule {
     /// A stage that begins now and may be tried again until `budget` has passed.
     pub(super) fn new(budget: Duration) -> Self {
-        Self { started: Instant::now(), budget, faults: AtomicU32::new(0) }
+        Self { started: Instant::now(), budget, once: AtomicU32::new(0) }
     }
 
     /// Runs `attempt` until it succeeds, cannot, or the budget is spent.
@@ -86,10 +87,9 @@ impl Schedule {
 
     /// How long to wait after `fault`; `None` to give up. `delay` is the backoff's, `None` when attempts ran out.
     fn delay(&self, fault: &Fault, delay: Option<Duration>) -> Option<Duration> {
-        let earlier = self.faults.fetch_add(1, Ordering::Relaxed);
         let delay = match fault.retry {
             Retry::No => None,
-            Retry::Once if earlier > 0 => None,
+            Retry::Once if self.once.fetch_add(1, Ordering::Relaxed) > 0 => None,
             Retry::Once => delay,
             Retry::After(asked) => delay.map(|delay| delay.max(asked.unwrap_or_default())),
         }?;
@@ -121,5 +121,12 @@ mod tests {
         assert_eq!(schedule.delay(&fault(Retry::Once), Some(FIRST_DELAY)), Some(FIRST_DELAY));
         assert_eq!(schedule.delay(&fault(Retry::Once), Some(FIRST_DELAY)), None);
         assert_eq!(schedule.delay(&fault(Retry::No), Some(FIRST_DELAY)), None);
+        let schedule = Schedule::new(Duration::from_secs(5));
+        schedule.delay(&fault(Retry::After(None)), Some(FIRST_DELAY));
+        assert_eq!(
+            schedule.delay(&fault(Retry::Once), Some(FIRST_DELAY)),
+            Some(FIRST_DELAY),
+            "an earlier fault of another kind does not use it up"
+        );
     }
 }

@@ -94,8 +94,9 @@ pub(super) struct Values {
 struct Chunk {
     candidates: Option<Vec<Candidate>>,
     prompt_feedback: Option<PromptFeedback>,
-    usage_metadata: Option<UsageMetadata>,
-    model_version: Option<String>,
+    // Neither costs a word of the answer, so neither may fail it.
+    usage_metadata: Option<Value>,
+    model_version: Option<Value>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -125,14 +126,6 @@ struct PromptFeedback {
     block_reason: Option<String>,
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct UsageMetadata {
-    prompt_token_count: Option<u64>,
-    candidates_token_count: Option<u64>,
-    thoughts_token_count: Option<u64>,
-}
-
 /// What is wrong with an event of a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum EventFault {
@@ -148,7 +141,7 @@ pub(super) struct Decoder {
     events: usize,
     finish: Option<FinishReason>,
     model: Option<String>,
-    usage: Option<UsageMetadata>,
+    usage: Option<Value>,
 }
 
 impl Decoder {
@@ -174,8 +167,9 @@ impl Decoder {
     }
 
     fn apply(&mut self, chunk: Chunk) -> String {
-        self.model = chunk.model_version.filter(|model| !model.is_empty()).or(self.model.take());
-        self.usage = chunk.usage_metadata.or(self.usage.take());
+        let model = chunk.model_version.as_ref().and_then(Value::as_str).filter(|model| !model.is_empty());
+        self.model = model.map(str::to_owned).or(self.model.take());
+        self.usage = chunk.usage_metadata.filter(Value::is_object).or(self.usage.take());
         if chunk.prompt_feedback.is_some_and(|feedback| feedback.block_reason.is_some()) {
             self.finish = Some(FinishReason::Blocked);
         }
@@ -206,15 +200,17 @@ impl Decoder {
         Some(End {
             finish_reason: self.finish?,
             model: Some(self.model.clone().unwrap_or_else(|| model.to_owned())),
-            usage: self.usage.as_ref().map(|usage| {
-                let prompt_tokens = usage.prompt_token_count.unwrap_or(0);
-                let thoughts = usage.thoughts_token_count.unwrap_or(0);
-                let completion_tokens = usage.candidates_token_count.unwrap_or(0).saturating_add(thoughts);
-                let total_tokens = prompt_tokens.saturating_add(completion_tokens);
-                Usage { prompt_tokens, completion_tokens, total_tokens }
-            }),
+            usage: self.usage.as_ref().map(usage),
         })
     }
+}
+
+/// The tokens of `usageMetadata`; a count that is missing or odd counts as none.
+fn usage(metadata: &Value) -> Usage {
+    let count = |key: &str| metadata.get(key).and_then(Value::as_u64).unwrap_or(0);
+    let prompt_tokens = count("promptTokenCount");
+    let completion_tokens = count("candidatesTokenCount").saturating_add(count("thoughtsTokenCount"));
+    Usage { prompt_tokens, completion_tokens, total_tokens: prompt_tokens.saturating_add(completion_tokens) }
 }
 
 fn finish_reason(name: &str) -> Option<FinishReason> {
@@ -234,6 +230,8 @@ fn finish_reason(name: &str) -> Option<FinishReason> {
 pub(super) struct ApiError {
     /// HTTP code, or what its status name stands for.
     pub(super) code: u16,
+    /// The name of the code, as `NOT_FOUND`; empty in what is not Google's own.
+    pub(super) status: String,
     /// For the log.
     pub(super) message: String,
     /// `RetryInfo`: how long to wait.
@@ -253,6 +251,7 @@ impl ApiError {
         let number = error.get("code").and_then(Value::as_u64).and_then(|code| u16::try_from(code).ok());
         Some(Self {
             code: number.unwrap_or_else(|| status_code(status)),
+            status: status.to_owned(),
             message: format!("{status} {message}").trim().to_owned(),
             retry_after: details.iter().find_map(retry_delay),
             quota_spent: message.contains("limit: 0") || details.iter().any(is_per_day),

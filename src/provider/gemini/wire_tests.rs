@@ -1,3 +1,5 @@
+//! Tests of the wire: every shape an event, an error and a request can have.
+
 use super::*;
 use crate::chat::{Message, Usage};
 use eventsource_stream::Eventsource as _;
@@ -83,6 +85,7 @@ fn usage_is_cumulative_and_counts_thoughts() {
         json!({"usageMetadata": usage(1), "modelVersion": "m-1"}),
         json!({"usageMetadata": usage(4), "candidates": [{"finishReason": "STOP"}]}),
         json!({"modelVersion": ""}),
+        json!({"modelVersion": 3, "usageMetadata": "odd"}),
     ]);
     let end = end.unwrap();
     assert_eq!(end.usage, Some(Usage { prompt_tokens: 5, completion_tokens: 7, total_tokens: 12 }));

@@ -213,9 +213,11 @@ pub(super) fn current(data: &Path) -> io::Result<Option<String>> {
 
 /// Copies a generation into a private temporary folder. Its log stays behind: it is never read.
 ///
+/// The caller looks whether the generation is still current afterwards: until then it may have been removed meanwhile.
+///
 /// # Errors
 ///
-/// That the generation is gone (a newer one is current), or what the file system said.
+/// What the file system said, or that another version of Docent wrote it.
 pub(super) fn copy(data: &Path, name: &str) -> io::Result<(tempfile::TempDir, Manifest)> {
     let source = data.join("generations").join(name);
     let manifest: Manifest = serde_json::from_slice(&fs::read(source.join("docent.json"))?)?;

@@ -7,7 +7,7 @@ pub mod generations;
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use qdrant_edge::bm25_embed::{EdgeBm25, EdgeBm25Config};
 use qdrant_edge::{
@@ -41,6 +41,8 @@ pub struct Embedded {
     searches: Arc<Semaphore>,
     /// The generation in use; searches under way keep the one they began with.
     open: RwLock<Arc<Generation>>,
+    /// The newer generation that could not be opened, so that it is not copied again and again.
+    passed_over: Mutex<Option<String>>,
 }
 
 /// A private copy of a generation. The shard closes before its folder goes.
@@ -80,6 +82,7 @@ impl Embedded {
             reading,
             searches: Arc::new(Semaphore::new(cores)),
             open: RwLock::new(Arc::new(generation)),
+            passed_over: Mutex::new(None),
         })
     }
 
@@ -88,25 +91,32 @@ impl Embedded {
         self.current().description.clone()
     }
 
-    /// Swaps to the current generation, if it is a newer one.
+    /// Swaps to the current generation, if it is a newer one that fits. One that does not is passed over, with a line
+    /// in the log: the one in use goes on answering.
     ///
     /// # Errors
     ///
-    /// What keeps it from being opened; the one in use stays in use.
+    /// That the blocking thread panicked.
     pub async fn refresh(&self) -> Result<(), Error> {
-        let (data, model, open) = (self.data.clone(), self.model.clone(), self.current().name.clone());
-        let newer = blocking(move || match generations::current(&data) {
-            Ok(Some(name)) if name == open => Ok(None),
-            _ => Generation::open(&data, &model).map(Some),
-        });
-        if let Some(newer) = newer.await? {
-            if newer.description.dimensions != self.current().description.dimensions {
-                return Err(Error::Refused(
-                    "the new generation has vectors of another size: restart".to_owned(),
-                ));
+        let (data, model, open) = (self.data.clone(), self.model.clone(), self.current());
+        let passed_over = self.passed_over.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let look = move || match generations::current(&data) {
+            Ok(Some(name)) if name != open.name && Some(&name) != passed_over.as_ref() => {
+                let newer = Generation::open(&data, &model).and_then(|newer| newer.instead_of(&open));
+                Ok(Some((name, newer)))
             }
-            tracing::info!(points = newer.description.points, "a new generation of the index is in use");
-            *self.open.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(newer);
+            _ => Ok(None),
+        };
+        match blocking(look).await? {
+            Some((_, Ok(newer))) => {
+                tracing::info!(points = newer.description.points, "a new generation of the index is in use");
+                *self.open.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(newer);
+            }
+            Some((name, Err(cause))) => {
+                tracing::error!(%cause, "a new generation of the index cannot be used: the old one stays");
+                *self.passed_over.lock().unwrap_or_else(PoisonError::into_inner) = Some(name);
+            }
+            None => {}
         }
         Ok(())
     }
@@ -175,6 +185,14 @@ impl Generation {
             model: Some(manifest.model),
         };
         Ok(Self { name, shard, bm25, description, _folder: folder })
+    }
+
+    /// This generation, if questions embedded for the `old` one can search it.
+    fn instead_of(self, old: &Self) -> Result<Self, Error> {
+        if self.description.dimensions == old.description.dimensions {
+            return Ok(self);
+        }
+        Err(Error::Refused("it has vectors of another size: restart to use it".to_owned()))
     }
 
     fn search(&self, search: &Search, reading: &Reading) -> Result<Vec<Passage>, Error> {
@@ -264,11 +282,12 @@ fn private_copy(data: &Path) -> io::Result<(String, tempfile::TempDir, Manifest)
                 "does not exist yet: set QDRANT_URL to search a Qdrant server, or DOCENT_DATA to a folder with an index",
             ));
         };
-        match generations::copy(data, &name) {
-            Ok((folder, manifest)) => return Ok((name, folder, manifest)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => last = error,
-            Err(error) => return Err(error),
+        let copied = generations::copy(data, &name);
+        // A writer removes a generation only once it is no longer current: if it still is, the copy is whole.
+        if generations::current(data)?.as_deref() == Some(name.as_str()) {
+            return copied.map(|(folder, manifest)| (name, folder, manifest));
         }
+        last = copied.err().unwrap_or(last);
     }
     Err(last)
 }
