@@ -335,12 +335,17 @@ async fn an_answer_beyond_its_bound_is_cut_there_and_the_model_is_let_go() {
 
 #[tokio::test]
 async fn a_refused_key_or_model_stops_the_start_by_the_name_of_its_setting() {
-    let refused =
-        |code: u16| error(code, if code == 404 { "NOT_FOUND" } else { "INVALID_ARGUMENT" }, json!([]));
+    let look =
+        |status: u16, body: Value| Reply::Plain(status, "application/json", body.to_string().into_bytes());
+    let no_key = json!({"error": {"code": 400, "message": "API key not valid.", "status": "INVALID_ARGUMENT"}});
+    let no_model = |model: &str| {
+        let message = format!("Model is not found: models/{model} for api version v1beta");
+        look(404, json!({"error": {"code": 404, "message": message, "status": "NOT_FOUND"}}))
+    };
     for (replies, setting) in [
-        (vec![refused(400)], "GEMINI_API_KEY"),
-        (vec![refused(404)], "EMBEDDING_MODEL"),
-        (vec![Reply::Plain(200, "application/json", b"{}".to_vec()), refused(404)], "GENERATIVE_MODEL"),
+        (vec![look(400, no_key)], "GEMINI_API_KEY"),
+        (vec![no_model("gemini-embedding-001")], "EMBEDDING_MODEL"),
+        (vec![look(200, json!({})), no_model("gemini-3.5-flash-lite")], "GENERATIVE_MODEL"),
     ] {
         let (gemini, qdrant) = (FakeGemini::start().await, FakeQdrant::start().await);
         for reply in replies {
@@ -361,6 +366,7 @@ async fn a_gemini_that_is_busy_or_offers_no_models_route_does_not_stop_the_start
         error(503, "UNAVAILABLE", json!([])),
         Reply::Plain(404, "text/plain", b"not here".to_vec()),
         json(404, r#"{"error": "not found"}"#),
+        error(404, "NOT_FOUND", json!([])),
         json(404, r#"{"error": {"message": "Invalid URL", "type": "invalid_request_error"}}"#),
         json(401, r#"{"error": {"message": "no such route"}}"#),
     ] {

@@ -59,9 +59,9 @@ pub enum Reach {
     Ok,
     /// It answers that the key or a model cannot be used; the text names the setting.
     Refused(String),
-    /// It answers that it cannot answer now.
+    /// It is there, and does not answer as it should.
     Failing(String),
-    /// It does not answer.
+    /// No connection opens.
     Unreachable(String),
 }
 
@@ -115,8 +115,9 @@ impl Gemini {
         let request = self.authorised(self.http.get(format!("{}/v1beta/models/{model}", self.config.base_url)));
         let response = match tokio::time::timeout(CONNECT_TIMEOUT * 2, request.send()).await {
             Ok(Ok(response)) => response,
-            Ok(Err(error)) => return Reach::Unreachable(transport(&error)),
-            Err(_) => return Reach::Unreachable("no answer".to_owned()),
+            Ok(Err(error)) if error.is_connect() => return Reach::Unreachable(transport(&error)),
+            Ok(Err(error)) => return Reach::Failing(transport(&error)),
+            Err(_) => return Reach::Failing("no answer in time".to_owned()),
         };
         let status = response.status();
         let error = tokio::time::timeout(CONNECT_TIMEOUT, body(response)).await.ok().and_then(Result::ok);
@@ -127,7 +128,7 @@ impl Gemini {
                 400 | 401 | 403,
                 "INVALID_ARGUMENT" | "FAILED_PRECONDITION" | "UNAUTHENTICATED" | "PERMISSION_DENIED",
             ) => Reach::Refused(format!("GEMINI_API_KEY is refused: {}", self.public(&error.message))),
-            (404, "NOT_FOUND") => {
+            (404, "NOT_FOUND") if error.message.contains(model) => {
                 Reach::Refused(format!("{setting} is refused: {}", self.public(&error.message)))
             }
             (500.., _) => Reach::Failing(format!("HTTP {status}")),
