@@ -180,7 +180,29 @@ async fn the_demo_needs_nothing_listens_and_stops_on_sigterm() {
     assert!(offline, "the log does not say that it is offline");
     let health = reqwest::get(format!("{address}/health")).await.unwrap();
     assert_eq!(health.status(), 200);
+    terminate(&child).await;
+    assert_eq!(within(child.wait()).await.unwrap().code(), Some(0));
+}
+
+async fn terminate(child: &tokio::process::Child) {
     let id = child.id().unwrap().to_string();
     assert!(Command::new("kill").args(["-TERM", &id]).status().await.unwrap().success());
+}
+
+#[cfg(feature = "embedded")]
+#[tokio::test]
+async fn a_second_signal_does_not_wait_for_open_answers() {
+    let arguments = ["demo", "--port", "0", "--offline-token-delay-ms", "10000", "--shutdown-grace", "1h"];
+    let (mut command, _folder) = docent(&arguments, &[("LOG_FORMAT", "json")]);
+    let (mut child, address, _) = listening(&mut command, "offline demo").await;
+    let request = reqwest::Client::new().post(format!("{address}/chat")).header("accept", "text/event-stream");
+    let answer = request.json(&serde_json::json!({"query": "How do I change the port?"})).send().await.unwrap();
+    terminate(&child).await;
+    while reqwest::get(format!("{address}/health")).await.is_ok() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert!(child.try_wait().unwrap().is_none(), "an answer is open, so the first signal waits");
+    terminate(&child).await;
     assert_eq!(within(child.wait()).await.unwrap().code(), Some(0));
+    drop(answer);
 }

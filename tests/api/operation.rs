@@ -278,6 +278,22 @@ async fn silence_is_filled_with_a_comment_line_without_a_blank_line() {
 }
 
 #[tokio::test]
+async fn a_head_or_a_body_that_never_comes_is_given_up_on() {
+    let app = spawn_demo().await;
+    let ending = async |sent: &str| {
+        let mut socket = TcpStream::connect(&app.address).await.unwrap();
+        socket.write_all(sent.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        within(socket.read_to_string(&mut answer)).await.unwrap();
+        answer
+    };
+    let body = "POST /chat HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{";
+    let (head, body) = tokio::join!(ending("POST /chat HTTP/1.1\r\nHost:"), ending(body));
+    assert!(head.is_empty() || head.starts_with("HTTP/1.1 408"), "{head}");
+    assert!(body.starts_with("HTTP/1.1 400") && body.contains("malformed_json"), "{body}");
+}
+
+#[tokio::test]
 async fn pages_carry_a_strict_policy_and_no_inline_script() {
     let app = spawn_demo().await;
     for path in ["/", "/docs", "/docs/configure"] {
