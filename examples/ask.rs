@@ -4,31 +4,36 @@
 use std::io::Write as _;
 
 use futures::StreamExt as _;
-use reqwest_eventsource::{Event, EventSource, retry};
+use reqwest_eventsource::{Error, Event, EventSource, retry};
+use serde_json::{Value, json};
 
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
+async fn main() -> Result<(), String> {
     let query = std::env::args().skip(1).collect::<Vec<_>>().join(" ");
     let server = std::env::var("DOCENT_URL").unwrap_or_else(|_| "http://127.0.0.1:8080".to_owned());
-    let request =
-        reqwest::Client::new().post(format!("{server}/chat")).json(&serde_json::json!({ "query": query }));
-    let mut events = EventSource::new(request)?;
+    let request = reqwest::Client::new().post(format!("{server}/chat")).json(&json!({ "query": query }));
+    let mut events = EventSource::new(request).map_err(|error| error.to_string())?;
     // Otherwise the end of the stream would send the question again.
     events.set_retry_policy(Box::new(retry::Never));
     while let Some(event) = events.next().await {
-        let Event::Message(message) = event? else { continue };
-        let data: serde_json::Value = serde_json::from_str(&message.data)?;
+        let message = match event {
+            Ok(Event::Open) => continue,
+            Ok(Event::Message(message)) => message,
+            // A refused question has a status and says why.
+            Err(Error::InvalidStatusCode(_, answer)) => return Err(answer.text().await.unwrap_or_default()),
+            Err(error) => return Err(format!("{error}; does Docent run at {server}?")),
+        };
+        let data: Value = serde_json::from_str(&message.data).map_err(|error| error.to_string())?;
         match message.event.as_str() {
-            "sources" => eprintln!("{} sources", data["sources"].as_array().map_or(0, Vec::len)),
             "token" => print!("{}", data["text"].as_str().unwrap_or_default()),
             "done" => {
-                println!("\n({}, cited {})", data["status"], data["cited"]);
+                println!("\n({}, cites {})", data["status"], data["cited"]);
                 return Ok(());
             }
-            "error" => anyhow::bail!("{}", data["detail"]),
+            "error" => return Err(data["detail"].to_string()),
             _ => {}
         }
-        std::io::stdout().flush()?;
+        std::io::stdout().flush().map_err(|error| error.to_string())?;
     }
-    anyhow::bail!("the answer was cut off")
+    Err("the answer was cut off".to_owned())
 }

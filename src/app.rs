@@ -1,6 +1,5 @@
 //! Everything a request needs, built from a [`Config`] by one function that `main` and the tests share.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -33,8 +32,8 @@ pub struct App {
     pub readiness: Seen,
     /// Origins whose pages may call.
     pub allowed_origins: AllowedOrigins,
-    /// The handbook's pages, title and HTML by address; empty outside the demo.
-    pub pages: BTreeMap<String, (String, String)>,
+    /// The handbook's pages; empty outside the demo.
+    pub pages: Vec<indexing::HandbookPage>,
     /// Whether and how far the server is shutting down.
     pub drain: Drain,
     /// Holds the demo's index while it is open.
@@ -159,7 +158,7 @@ impl App {
             permits: Permits::new(config.limits.max_streams),
             readiness: Seen(Mutex::new(readiness)),
             allowed_origins: config.allowed_origins,
-            pages: if is_demo { indexing::handbook_pages() } else { BTreeMap::new() },
+            pages: if is_demo { indexing::handbook_pages() } else { Vec::new() },
             drain: Drain::default(),
             rag: Rag {
                 provider: Provider { embedding, generation },
@@ -217,7 +216,12 @@ async fn reach(gemini: &Gemini) -> Result<(), StartError> {
         Reach::Ok => Ok(()),
         Reach::Refused(sentence) => Err(StartError::Settings(sentence)),
         Reach::Failing(_) => Ok(()),
-        Reach::Unreachable(cause) => Err(StartError::Unreachable(format!("Gemini: {cause}"))),
+        Reach::Unreachable(cause) => {
+            let place = gemini.base_url();
+            Err(StartError::Unreachable(format!(
+                "Gemini at {place} is out of reach: {cause}; see GOOGLE_GEMINI_BASE_URL"
+            )))
+        }
     }
 }
 
@@ -328,6 +332,7 @@ where
     F: FnMut() -> Fut,
     Fut: Future<Output = Result<T, StartError>>,
 {
+    let mut told = String::new();
     loop {
         let left = until.saturating_duration_since(Instant::now());
         let attempted = tokio::time::timeout(left.max(START_PAUSE), attempt()).await;
@@ -335,7 +340,10 @@ where
             .unwrap_or_else(|_| Err(StartError::Unreachable("a dependency does not answer".to_owned())))
         {
             Err(StartError::Unreachable(cause)) if Instant::now() + START_PAUSE < until => {
-                tracing::warn!(cause, "not reachable yet, trying again");
+                if told != cause {
+                    tracing::warn!(cause, "trying again until {} s after the start", START_PATIENCE.as_secs());
+                    told = cause;
+                }
                 tokio::time::sleep(START_PAUSE).await;
             }
             result => return result,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::ExitCode;
 
+use clap::error::{ContextKind, ContextValue};
 use clap::{Arg, ArgMatches, Command};
 use tokio::net::TcpListener;
 
@@ -60,7 +61,7 @@ pub fn command() -> Command {
         let settings =
             SETTINGS.iter().filter(|setting| !(setting.secret || demo && NOT_IN_DEMO.contains(&setting.name)));
         settings.fold(command, |command, setting| {
-            let flag = setting.name.to_lowercase().replace('_', "-");
+            let flag = flag(setting.name).trim_start_matches('-').to_owned();
             let help = match setting.default {
                 Some(default) => format!("{} [default: {default}]", setting.help),
                 None => setting.help.to_owned(),
@@ -86,7 +87,10 @@ pub fn run(args: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode {
     let matches = match command().try_get_matches_from(args) {
         Ok(matches) => matches,
         Err(error) => {
-            let _ = error.print();
+            match secret_flag(&error) {
+                Some(sentence) => eprintln!("docent: {sentence}"),
+                None => drop(error.print()),
+            }
             return if error.use_stderr() { ExitCode::from(EXIT_SETTINGS) } else { ExitCode::SUCCESS };
         }
     };
@@ -104,6 +108,21 @@ pub fn run(args: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode {
     }
 }
 
+/// What to do instead of giving a key on the command line.
+fn secret_flag(error: &clap::Error) -> Option<String> {
+    let Some(ContextValue::String(given)) = error.get(ContextKind::InvalidArg) else { return None };
+    let secret = SETTINGS.iter().find(|setting| setting.secret && given.starts_with(&flag(setting.name)))?;
+    Some(format!(
+        "{} has no flag, because a command line is visible to everybody: set the variable",
+        secret.name
+    ))
+}
+
+/// The flag of a setting, with its dashes.
+fn flag(name: &str) -> String {
+    format!("--{}", name.to_lowercase().replace('_', "-"))
+}
+
 impl From<ConfigError> for StartError {
     fn from(error: ConfigError) -> Self {
         Self::Settings(error.to_string())
@@ -112,8 +131,12 @@ impl From<ConfigError> for StartError {
 
 fn start(name: &str, matches: &ArgMatches) -> Result<(), StartError> {
     let vars = Vars::gather(flags(matches), Path::new("."))?;
-    telemetry::init(&vars)?;
-    let config = if name == "demo" { Config::demo(&vars)? } else { Config::serve(&vars)? };
+    let config = if name == "demo" { Config::demo(&vars) } else { Config::serve(&vars) };
+    let config = match (telemetry::init(&vars), config) {
+        (Ok(()), config) => config?,
+        (Err(log), Ok(_)) => return Err(log.into()),
+        (Err(log), Err(config)) => return Err(ConfigError([log.0, config.0].concat()).into()),
+    };
     let runtime = tokio::runtime::Runtime::new().map_err(|error| StartError::Other(error.to_string()))?;
     runtime.block_on(async {
         if name == "check" { check(config).await } else { run_server(config, name == "demo").await }
@@ -130,7 +153,10 @@ fn flags(matches: &ArgMatches) -> BTreeMap<String, String> {
 async fn run_server(config: Config, demo: bool) -> Result<(), StartError> {
     let (host, port) = (config.listen.host.clone(), config.listen.port);
     let with_key = config.gemini.is_some();
-    let app = App::build(config).await?;
+    let app = tokio::select! {
+        app = App::build(config) => app?,
+        () = stop_signal() => return Ok(()),
+    };
     let listener = TcpListener::bind((host.as_str(), port)).await.map_err(|error| {
         StartError::Settings(format!("HOST and PORT: cannot listen on {host} port {port}: {error}"))
     })?;

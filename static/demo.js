@@ -282,11 +282,11 @@ class TurnView {
   end({ done, failed }, retry) {
     cancelAnimationFrame(this.#scheduled);
     this.#render();
-    const sentences = [
-      done ? (STATUS[done.status] ?? done.status) : (failed?.detail ?? "Stopped."),
-    ];
     const reason = done?.finish_reason ?? "stop";
-    if (reason !== "stop") sentences.push(CUT_SHORT[reason] ?? CUT_SHORT.other);
+    const sentences = reason === "stop" ? [] : [CUT_SHORT[reason] ?? CUT_SHORT.other];
+    if (!done) sentences.push(failed?.detail ?? "Stopped.");
+    else if (reason === "stop" || done.cited.length)
+      sentences.push(STATUS[done.status] ?? done.status);
     for (const { field, message } of failed?.errors ?? []) sentences.push(`${field}: ${message}.`);
     const facts = done ? summaryFacts(done) : [];
     const id = done?.request_id ?? failed?.request_id ?? this.requestId;

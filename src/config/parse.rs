@@ -77,17 +77,12 @@ pub(super) fn allowed_origins(reader: &mut Reader<'_>) -> AllowedOrigins {
     if given == ["*"] {
         return AllowedOrigins::Any;
     }
-    let mut origins = Vec::new();
-    for origin in given {
-        match exact_origin(origin) {
-            Some(origin) => origins.push(origin),
-            None => reader.fail(
-                "ALLOWED_ORIGINS",
-                "must list origins as https://docs.example.com (no path), or be * alone",
-            ),
-        }
+    let origins: Option<Vec<String>> = given.into_iter().map(exact_origin).collect();
+    if origins.is_none() {
+        reader
+            .fail("ALLOWED_ORIGINS", "must list origins as https://docs.example.com (no path), or be * alone");
     }
-    AllowedOrigins::List(origins)
+    AllowedOrigins::List(origins.unwrap_or_default())
 }
 
 /// The origin as a browser writes it (lower case, default port left out); `None` for anything that is more.

@@ -83,7 +83,12 @@ mod tests {
             let line = format!("# {}={}", setting.name, setting.default.unwrap_or(""));
             assert!(example.lines().any(|l| l == line), ".env.example lacks the line {line:?}");
         }
-        let names = example.lines().filter(|l| l.starts_with("# ") && l.contains('=')).count();
+        let is_setting = |line: &&str| {
+            let name =
+                line.strip_prefix("# ").and_then(|line| line.split_once('=')).map_or("", |(name, _)| name);
+            !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_')
+        };
+        let names = example.lines().filter(is_setting).count();
         assert_eq!(names, SETTINGS.len(), ".env.example names a setting that does not exist");
     }
 }

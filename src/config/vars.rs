@@ -68,15 +68,27 @@ fn env_file(path: &Path) -> Result<BTreeMap<String, String>, ConfigError> {
     if !path.is_file() {
         return Ok(BTreeMap::new());
     }
-    let unreadable = |what: &str| ConfigError::one(format!("{}: {what}", path.display()));
-    let lines = dotenvy::from_path_iter(path).map_err(|_| unreadable("cannot be read"))?;
+    let wrong = |what: String| ConfigError::one(format!("{}: {what}", path.display()));
+    let text = std::fs::read_to_string(path).map_err(|error| wrong(format!("cannot be read: {error}")))?;
+    // Some editors begin a file with a byte order mark.
+    let text = text.trim_start_matches('\u{feff}');
     let mut vars = BTreeMap::new();
-    let mut last = String::from("the beginning");
-    for line in lines {
-        // dotenvy's own message would show the line, and with it a key.
-        let (name, value) =
-            line.map_err(|_| unreadable(&format!("the line after {last} is not of the form NAME=value")))?;
-        last.clone_from(&name);
+    for line in dotenvy::from_read_iter(text.as_bytes()) {
+        let (name, value) = line.map_err(|error| {
+            // dotenvy's own message would show the line, and with it perhaps a key.
+            let place = match error {
+                // It holds the value alone where that is what is wrong; an open quote takes the lines after it along.
+                dotenvy::Error::LineParse(lines, _) => {
+                    let first = lines.lines().next().unwrap_or_default();
+                    text.lines().position(|line| line.trim().ends_with(first.trim()))
+                }
+                _ => None,
+            };
+            let place = place.map_or("a line".to_owned(), |index| format!("line {}", index + 1));
+            wrong(format!(
+                "{place} is not of the form NAME=value; a value with spaces needs quotes, as NAME=\"a b\""
+            ))
+        })?;
         vars.entry(name).or_insert(value);
     }
     Ok(vars)
@@ -160,12 +172,14 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_env_file_is_named_without_showing_its_line() {
+    fn a_broken_line_of_the_env_file_is_named_without_being_shown() {
         let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join(".env"), "SITE_NAME=x\nGEMINI_API_KEY 'AIza-secret\n").unwrap();
-        let error = Vars::gather(BTreeMap::new(), dir.path()).unwrap_err().to_string();
-        assert!(error.contains("the line after SITE_NAME"), "{error}");
-        assert!(!error.contains("AIza"), "{error}");
+        for line in ["GEMINI_API_KEY 'AIza-secret", "GEMINI_API_KEY=AIza secret"] {
+            std::fs::write(dir.path().join(".env"), format!("\u{feff}SITE_NAME=x\n\n{line}\n")).unwrap();
+            let error = Vars::gather(BTreeMap::new(), dir.path()).unwrap_err().to_string();
+            assert!(error.contains("line 3 is not") && error.contains("quotes"), "{error}");
+            assert!(!error.contains("AIza"), "{error}");
+        }
     }
 
     #[test]

@@ -11,6 +11,7 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use serde::Serialize;
 use uuid::Uuid;
 
 use super::serve::Guarded;
@@ -146,7 +147,7 @@ impl Outcome {
         let (embed_ms, retrieve_ms, total_ms) = (timings.embed_ms, timings.retrieve_ms, timings.total_ms);
         let (first_token_ms, cited) = (timings.first_token_ms, summary.cited.len());
         tracing::info!(
-            request_id = %self.id, ?status, ?finish_reason, cited, embed_ms, retrieve_ms, first_token_ms, total_ms,
+            request_id = %self.id, status = name(status), finish_reason = name(finish_reason), cited, embed_ms, retrieve_ms, first_token_ms, total_ms,
             "answered"
         );
     }
@@ -170,4 +171,9 @@ impl Drop for Outcome {
             tracing::info!(request_id = %self.id, "the reader left");
         }
     }
+}
+
+/// The name a value has on the wire.
+fn name(value: &impl Serialize) -> String {
+    serde_json::to_value(value).ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
 }

@@ -26,22 +26,25 @@ pub(super) fn router(app: &App) -> Router<Arc<App>> {
         .route("/demo.css", get(async || page(CSS, include_str!("../../static/demo.css"))))
         .route("/demo.js", get(async || page(JS, include_str!("../../static/demo.js"))))
         .route("/favicon.svg", get(async || page("image/svg+xml", include_str!("../../static/favicon.svg"))));
-    for address in app.pages.keys() {
-        router = router.route(address, get(handbook));
+    for page in &app.pages {
+        router = router.route(&page.address, get(handbook));
     }
     router
 }
 
 /// A page of the handbook.
 async fn handbook(State(app): State<Arc<App>>, OriginalUri(uri): OriginalUri) -> Result<Response, Error> {
-    let (title, html) = app.pages.get(uri.path()).ok_or(Error::NotFound)?;
-    let links = app.pages.iter().map(|(address, (title, _))| {
-        let here = if address == uri.path() { " aria-current=\"page\"" } else { "" };
-        format!("<li><a href=\"{address}\"{here}>{}</a></li>", escape(title))
+    let here = app.pages.iter().find(|page| page.address == uri.path()).ok_or(Error::NotFound)?;
+    let links = app.pages.iter().map(|page| {
+        let current = if page.address == here.address { " aria-current=\"page\"" } else { "" };
+        format!("<li><a href=\"{}\"{current}>{}</a></li>", page.address, escape(&page.title))
     });
     let links: String = links.collect();
     let shell = include_str!("../../static/handbook.html");
-    let whole = shell.replace("{title}", &escape(title)).replace("{links}", &links).replace("{content}", html);
+    let whole = shell
+        .replace("{title}", &escape(&here.title))
+        .replace("{links}", &links)
+        .replace("{content}", &here.html);
     Ok(std::future::ready(page(HTML, whole)).await)
 }
 

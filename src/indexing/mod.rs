@@ -21,18 +21,29 @@ const HANDBOOK: &[(&str, &str)] = &[
 /// Where the handbook is served.
 pub const ROUTE_BASE: &str = "/docs";
 
-/// The handbook's pages as HTML, by address.
-pub fn handbook_pages() -> BTreeMap<String, (String, String)> {
+/// A page of the handbook as the demo serves it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HandbookPage {
+    /// Its path on the server.
+    pub address: String,
+    /// Its title, as text.
+    pub title: String,
+    /// Its content, as HTML.
+    pub html: String,
+}
+
+/// The handbook's pages, in the order of its sidebar.
+pub fn handbook_pages() -> Vec<HandbookPage> {
     let address = |file: &str, source: &str| {
         let slug = markdown::read(source, routes::stem(file)).slug;
         routes::route(ROUTE_BASE, file, slug.as_deref())
     };
     let by_file: BTreeMap<&str, String> =
         HANDBOOK.iter().map(|(file, source)| (*file, address(file, source))).collect();
-    let page = |(file, source): &(&str, &str)| {
-        let title = markdown::read(source, routes::stem(file)).title;
-        let html = markdown::render(source, |target| routes::link(target, |file| by_file.get(file).cloned()));
-        (address(file, source), (title, html))
+    let page = |(file, source): &(&str, &str)| HandbookPage {
+        address: address(file, source),
+        title: markdown::read(source, routes::stem(file)).title,
+        html: markdown::render(source, |target| routes::link(target, |file| by_file.get(file).cloned())),
     };
     HANDBOOK.iter().map(page).collect()
 }
@@ -119,18 +130,18 @@ mod tests {
     #[test]
     fn every_link_within_the_handbook_leads_to_a_page_and_a_heading() {
         let pages = handbook_pages();
-        for (route, (_, html)) in &pages {
+        for HandbookPage { address: route, html, .. } in &pages {
             for target in html.split("href=\"").skip(1).filter_map(|rest| rest.split('"').next()) {
                 if target.starts_with("http") {
                     continue;
                 }
                 let (path, anchor) = target.split_once('#').unwrap_or((target, ""));
                 let path = if path.is_empty() { route } else { path };
-                let Some((_, there)) = pages.get(path) else {
+                let Some(there) = pages.iter().find(|page| page.address == path) else {
                     panic!("{route} links to {target}: no such page")
                 };
                 assert!(
-                    anchor.is_empty() || there.contains(&format!("id=\"{anchor}\"")),
+                    anchor.is_empty() || there.html.contains(&format!("id=\"{anchor}\"")),
                     "{route} links to {target}: no such heading"
                 );
             }

@@ -97,10 +97,12 @@ fn quote(question: &str, passages: &[Passage]) -> Option<String> {
             continue;
         }
         let context = found(&heading) / 2.0;
+        let likeness = likeness(question, passage) * total;
         for (position, unit) in units(&passage.text).into_iter().enumerate() {
             // Earlier passages rank higher, and so do the first sentences under a heading.
             let discount = 1.0 / (1.0 + 0.15 * rank as f64 + 0.05 * position as f64);
-            quotes.push(((found(&unit.sentence) + context) * discount, rank, position, unit));
+            let score = (found(&unit.sentence) + context) * discount + likeness;
+            quotes.push((score, rank, position, unit));
         }
     }
     quotes.sort_by(|a, b| b.0.total_cmp(&a.0));
@@ -110,6 +112,21 @@ fn quote(question: &str, passages: &[Passage]) -> Option<String> {
     quotes.sort_by_key(|(_, rank, position, _)| (*rank, *position));
     let quoted: Vec<String> = quotes.into_iter().map(|(_, rank, _, unit)| unit.quoted(rank + 1)).collect();
     Some(quoted.join("\n\n"))
+}
+
+/// How much the question is the passage's heading in other order: "What is X?" and the page "What X is". Here every
+/// word counts, so that a question whose words are all common still finds its page.
+fn likeness(question: &str, passage: &Passage) -> f64 {
+    let heading = passage.section.as_deref().unwrap_or(&passage.title);
+    let all = |text: &str| -> BTreeSet<String> {
+        let lower = text.to_lowercase();
+        lower.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).map(str::to_owned).collect()
+    };
+    let (question, heading) = (all(question), all(heading));
+    let shared = question.intersection(&heading).count() as f64;
+    let likeness = shared / question.union(&heading).count().max(1) as f64;
+    // Squared, so that "What X is not" stays behind "What X is".
+    if likeness > 0.5 { 2.0 * likeness * likeness } else { 0.0 }
 }
 
 /// How much each word of the question says: the rarer among the passages, the more; one that none has says most.

@@ -244,7 +244,9 @@ fn open_error(config: &RemoteConfig) -> impl Fn(Error) -> OpenError {
             "Qdrant at {} refuses: {cause}; check QDRANT_URL, QDRANT_API_KEY and QDRANT_COLLECTION_NAME",
             config.url
         )),
-        other => OpenError::Unreachable(format!("Qdrant at {}: {other}", config.url)),
+        other => {
+            OpenError::Unreachable(format!("Qdrant at {} is out of reach: {other}; see QDRANT_URL", config.url))
+        }
     }
 }
 

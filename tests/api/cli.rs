@@ -45,6 +45,8 @@ async fn wrong_settings_end_with_64_and_name_the_variable() {
         (&["serve"], with(&[("HOST", "192.0.2.1")]), "HOST"),
         (&["serve"], with(&[("GEMINI_API_KEY", "AIza secret")]), "GEMINI_API_KEY"),
         (&["serve", "--no-such-option"], with(&[]), "--no-such-option"),
+        (&["serve", "--gemini-api-key=AIza-secret"], vec![], "GEMINI_API_KEY has no flag"),
+        (&["serve", "--port", "http"], with(&[("LOG_FORMAT", "xml")]), "PORT"),
         (&["dance"], vec![], "dance"),
     ] {
         let (code, output) = run(arguments, &variables).await;

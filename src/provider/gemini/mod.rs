@@ -98,6 +98,11 @@ impl Gemini {
         &self.config.generative_model
     }
 
+    /// Where the API is.
+    pub fn base_url(&self) -> &str {
+        &self.config.base_url
+    }
+
     /// Looks both models up, which spends no tokens: whether Gemini answers, and takes the key and the models.
     pub async fn reach(&self) -> Reach {
         let models =
