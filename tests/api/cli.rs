@@ -186,6 +186,7 @@ async fn the_demo_needs_nothing_listens_and_stops_on_sigterm() {
     assert_eq!(within(child.wait()).await.unwrap().code(), Some(0));
 }
 
+#[cfg(feature = "embedded")]
 async fn terminate(child: &tokio::process::Child) {
     let id = child.id().unwrap().to_string();
     assert!(Command::new("kill").args(["-TERM", &id]).status().await.unwrap().success());
