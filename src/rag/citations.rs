@@ -23,6 +23,8 @@ pub struct Citations {
     phase: Phase,
     /// What may still become the mark or a citation.
     held: String,
+    /// What was let go just before `held` is the beginning of a bracket: dropping `held` must not complete it.
+    in_bracket: bool,
     code: Code,
     /// How many of which fence character stand just before the next one.
     run: (char, usize),
@@ -74,6 +76,7 @@ impl Citations {
             sources,
             phase: Phase::Start,
             held: String::new(),
+            in_bracket: false,
             code: Code::None,
             run: ('`', 0),
             run_at_start: false,
@@ -168,20 +171,31 @@ impl Citations {
             self.held.push(c);
         } else {
             self.release(out);
-            if matches!(c, '[' | '【') { self.held.push(c) } else { out.push(c) }
+            if matches!(c, '[' | '【') {
+                self.held.push(c);
+                self.in_bracket = true;
+            } else {
+                out.push(c);
+            }
         }
     }
 
     fn cite(&mut self, numbers: &[usize], out: &mut String) {
+        let before = out.len();
         for number in numbers.iter().filter(|number| (1..=self.sources).contains(*number)) {
             self.cited.insert(*number);
             out.push_str(&format!("[{number}]"));
+        }
+        if std::mem::take(&mut self.in_bracket) && out.len() == before {
+            // Of "[9[9]]" nothing would be left but a new "[9]".
+            out.push(' ');
         }
     }
 
     fn release(&mut self, out: &mut String) {
         out.push_str(&self.held);
         self.held.clear();
+        self.in_bracket = false;
     }
 
     fn extend_run(&mut self, c: char) {
@@ -308,6 +322,7 @@ mod tests {
             ("A [x] [1x] [] [,] [1,] B", "A [x] [1x] [] [,] [1,] B", vec![]),
             ("A [1 B", "A [1 B", vec![]),
             ("A [1", "A [1", vec![]),
+            ("A [9[9]] [9[8]9] [1[9]]", "A [9 ] [9 9] [1 ]", vec![]),
             ("[link](/x) [9](/y)", "[link](/x) (/y)", vec![]),
         ] {
             assert_eq!(check(2, text), (expected.to_owned(), cited, false), "{text}");

@@ -27,9 +27,10 @@ const SECTION_KEYS: &[&str] = &[
     "Header 3",
     "Header 2",
 ];
-const URL_KEYS: &[&str] = &["url", "link", "permalink", "page_url", "source_url", "href", "slug", "source"];
+const URL_KEYS: &[&str] =
+    &["url", "link", "permalink", "page_url", "source_url", "href", "slug", "path", "source"];
 /// Objects in which indexers keep everything but the text.
-const NESTS: &[&str] = &["metadata", "meta", "payload"];
+const NESTS: &[&str] = &["metadata", "meta", "payload", "text_resource"];
 
 /// Longest title and section a source carries, in characters.
 const MAX_LABEL_CHARS: usize = 300;
@@ -74,7 +75,7 @@ impl Reading {
         }
         match Url::parse(text) {
             Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => text.to_owned(),
-            Err(url::ParseError::RelativeUrlWithoutBase) if !text.starts_with("//") && !is_file(text) => {
+            Err(url::ParseError::RelativeUrlWithoutBase) if is_page(text) => {
                 match self.site.as_ref().map(|site| join(site, text)) {
                     Some(absolute) => absolute.unwrap_or_default(),
                     None => text.to_owned(),
@@ -98,7 +99,12 @@ fn join(site: &Url, path: &str) -> Option<String> {
     site.join(&path).ok().map(Into::into)
 }
 
-/// A path into a source tree (`docs/intro.md`, `/home/me/x.py`) is no address of a page.
+/// A relative address of a page. A bare word names a source and is no address, and neither is a path into a source tree
+/// (`docs/intro.md`, `/home/me/x.py`).
+fn is_page(text: &str) -> bool {
+    !text.starts_with("//") && text.contains(['/', '#', '?']) && !is_file(text)
+}
+
 fn is_file(text: &str) -> bool {
     let path = text.split(['#', '?']).next().unwrap_or_default();
     let name = path.rsplit('/').next().unwrap_or_default();
@@ -196,6 +202,7 @@ mod tests {
             plain,
             json!({"page_content": "Run it.", "metadata": meta}),
             json!({"_node_content": node, "_node_type": "TextNode"}),
+            json!({"_node_content": json!({"text_resource": {"text": "Run it."}, "metadata": meta}).to_string()}),
             json!({"content": "Run it.", "meta": meta}),
         ] {
             assert_eq!(read(&Reading::default(), payload.clone()), Some(expected.clone()), "{payload}");
@@ -223,6 +230,7 @@ mod tests {
             "/\\evil",
             "docs/intro.md",
             "/a b",
+            "handbook",
             "java\nscript:x",
             "",
         ] {

@@ -389,8 +389,9 @@ fn fault(error: &QdrantError) -> Error {
 }
 
 fn cause(status: &tonic::Status) -> String {
-    let message: String =
-        status.message().chars().map(|c| if c.is_control() { ' ' } else { c }).take(300).collect();
+    // tonic appends the debug form of its own error.
+    let message = status.message().split(": tonic::").next().unwrap_or_default();
+    let message: String = message.chars().map(|c| if c.is_control() { ' ' } else { c }).take(300).collect();
     format!("{:?} {message}", status.code())
 }
 
