@@ -62,7 +62,7 @@ struct Shared {
 }
 
 impl FakeGemini {
-    /// Starts it. Unscripted, it embeds everything alike and answers "Hello [1]."
+    /// Starts it. Unscripted, it embeds everything alike and answers "Hello [1]." or with the question's nonce.
     pub async fn start() -> Self {
         let state = Arc::new(Shared::default());
         let router = Router::new().fallback(answer).with_state(Arc::clone(&state));
@@ -182,13 +182,21 @@ async fn answer(State(state): State<Arc<Shared>>, request: Request) -> Response 
     let reply = if path.contains(":embedContent") {
         scripted(&state.embeds).unwrap_or_else(|| embedding(&json!(vec![0.5; DIMENSIONS])))
     } else if path.contains(":streamGenerateContent") {
-        scripted(&state.generates).unwrap_or_else(|| answer_of(&["Hello ", "[1]."]))
+        scripted(&state.generates).unwrap_or_else(|| unscripted(&String::from_utf8_lossy(&body)))
     } else {
         let model = json!({"name": "models/x", "supportedGenerationMethods": ["generateContent"]});
         scripted(&state.looks)
             .unwrap_or_else(|| Reply::Plain(200, "application/json", model.to_string().into_bytes()))
     };
     respond(reply, &state).await
+}
+
+/// "Hello [1].", or a question's own nonce, so that a test sees whose answer it got.
+fn unscripted(body: &str) -> Reply {
+    match body.split_once("nonce-") {
+        Some((_, rest)) => answer_of(&["nonce", "-", &rest[..8], " [1]."]),
+        None => answer_of(&["Hello ", "[1]."]),
+    }
 }
 
 async fn respond(reply: Reply, state: &Arc<Shared>) -> Response {

@@ -198,6 +198,42 @@ async fn hundreds_of_answers_stream_at_once() {
 }
 
 #[tokio::test]
+async fn a_crowd_that_comes_and_goes_gets_its_own_answers_and_leaves_nothing_behind() {
+    const READERS: usize = 200;
+    let (app, gemini, _qdrant) = app(&[("MAX_STREAMS", "64")]).await;
+    let visit = async |reader: usize| {
+        let nonce = format!("nonce-{reader:08}");
+        let query = format!("How? {nonce}");
+        match reader % 4 {
+            0 => {
+                let response = app.ask(&json!({ "query": query })).await;
+                let (status, body) = (response.status().as_u16(), response.json::<Value>().await.unwrap());
+                let whole = status == 200 && body["response"] == format!("{nonce} [1].");
+                assert!(whole || (status == 503 && body["code"] == "overloaded"), "{status} {body}");
+            }
+            1 => {
+                let mut stream = app.ask_stream(&query).await;
+                if stream.head().await.starts_with("http/1.1 200") {
+                    assert_eq!(text(&stream.rest().await), format!("{nonce} [1]."));
+                }
+            }
+            2 => drop(app.ask_stream(&query).await),
+            _ => {
+                let mut stream = app.ask_stream(&query).await;
+                stream.head().await;
+            }
+        }
+    };
+    futures::future::join_all((0..READERS).map(visit)).await;
+    within(gemini.all_closed()).await;
+    eventually(async || app.app.drain.requests.is_empty()).await;
+    let permits: Vec<_> = (0..64).map(|_| app.app.permits.try_acquire()).collect();
+    assert!(permits.iter().all(Option::is_some), "a permit is lost");
+    drop(permits);
+    assert_eq!(app.ask_json("How? nonce-abcdefgh").await.1["response"], "nonce-abcdefgh [1].");
+}
+
+#[tokio::test]
 async fn a_shutdown_lets_open_answers_finish_and_takes_no_new_work() {
     let (app, gemini, _qdrant) = app(&[]).await;
     let (chunks, reply) = gate();
