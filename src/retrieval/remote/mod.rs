@@ -1,26 +1,26 @@
 //! A collection on a Qdrant server, over gRPC. Docent adapts to what is there: at start it reads the collection and
 //! takes its vectors, its size and its payload from it.
 
+mod collection;
+
 use std::time::Duration;
 
 use qdrant_client::qdrant::{
-    CollectionInfo, Condition, Document, Filter as QdrantFilter, PointId, Query, QueryBatchPoints, QueryPoints,
-    QueryPointsBuilder, Range, ScrollPointsBuilder, VectorInput, point_id, vector_output, vectors_config,
+    Condition, Document, Filter as QdrantFilter, PointId, Query, QueryBatchPoints, QueryPoints,
+    QueryPointsBuilder, Range, ScrollPointsBuilder, VectorInput, point_id, vector_output,
 };
 use qdrant_client::{Qdrant, QdrantError};
 use secrecy::ExposeSecret as _;
 use tonic::Code;
 
 use super::fusion::{Candidate, fuse};
-use super::payload::{self, Payload, Reading};
+use super::payload::{Payload, Reading};
 use super::{Description, Error, OpenError, Sample, Search};
 use crate::chat::{Filter, FilterValue, Passage};
 use crate::config::RemoteConfig;
 
 /// The model a Qdrant server computes BM25 vectors with by itself (1.15 and later).
 const BM25_MODEL: &str = "qdrant/bm25";
-/// Points looked at to learn the payload's keys.
-const SAMPLE_POINTS: u32 = 16;
 /// The client's own timeout only backs Docent's: it tries again once by itself, so a frozen server would cost twice.
 const CLIENT_MARGIN: Duration = Duration::from_secs(5);
 /// How long each look at the collection may take while it is opened.
@@ -52,24 +52,7 @@ impl Remote {
     pub async fn open(config: RemoteConfig, reading: Reading, timeout: Duration) -> Result<Self, OpenError> {
         let client =
             connect(&config, timeout).map_err(|error| OpenError::Unusable(format!("QDRANT_URL: {error}")))?;
-        let info = read_collection(&client, &config).await?;
-        let mut description = describe(&config, &info)?;
-        let payloads = scroll_payloads(&client, &config).await?;
-        let mut keys: Vec<String> = payloads.iter().flat_map(payload::keys).collect();
-        keys.sort();
-        keys.dedup();
-        if !payloads.is_empty() && payloads.iter().all(|payload| reading.passage(payload, 0.0).is_none()) {
-            let tried = match &config.keys.text {
-                Some(key) => format!("the payload key {key:?}"),
-                None => "the usual payload keys".to_owned(),
-            };
-            return Err(OpenError::Unusable(format!(
-                "{}: no text under {tried}; set PAYLOAD_TEXT_KEY to one of: {}",
-                description.place,
-                keys.join(", ")
-            )));
-        }
-        description.payload_keys = keys;
+        let description = collection::look(&client, &config, &reading).await?;
         let mut remote = Self { client, config, reading, timeout, description };
         remote.settle_sparse().await?;
         Ok(remote)
@@ -183,7 +166,7 @@ impl Remote {
             Document { text: "documentation".to_owned(), model: BM25_MODEL.to_owned(), ..Default::default() };
         let query = self.query(document, sparse, 1, &None);
         let Ok(answer) = tokio::time::timeout(OPEN_TIMEOUT, self.client.query(query)).await else {
-            return Err(open_error(&self.config)(Error::Timeout));
+            return Err(collection::open_error(&self.config)(Error::Timeout));
         };
         match answer {
             Ok(_) => Ok(()),
@@ -199,7 +182,7 @@ impl Remote {
                 self.description.sparse_name = None;
                 Ok(())
             }
-            Err(error) => Err(open_error(&self.config)(fault(&error))),
+            Err(error) => Err(collection::open_error(&self.config)(fault(&error))),
         }
     }
 }
@@ -215,119 +198,6 @@ fn connect(config: &RemoteConfig, timeout: Duration) -> Result<Qdrant, QdrantErr
         builder = builder.api_key(key.expose_secret());
     }
     builder.build()
-}
-
-async fn read_collection(client: &Qdrant, config: &RemoteConfig) -> Result<CollectionInfo, OpenError> {
-    let unusable = |cause: &str| OpenError::Unusable(format!("Qdrant at {}: {cause}", config.url));
-    let call = client.collection_info(&config.collection);
-    let Ok(answer) = tokio::time::timeout(OPEN_TIMEOUT, call).await else {
-        return Err(open_error(config)(Error::Timeout));
-    };
-    match answer {
-        Ok(response) => response.result.ok_or_else(|| unusable("sent no description of the collection")),
-        Err(error) if code(&error) == Some(Code::NotFound) => {
-            let there = within(OPEN_TIMEOUT, client.list_collections()).await.map_err(open_error(config))?;
-            let names: Vec<String> = there.collections.into_iter().map(|collection| collection.name).collect();
-            let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
-            let wanted = &config.collection;
-            Err(unusable(&format!(
-                "there is no collection {wanted:?}; set QDRANT_COLLECTION_NAME to one that exists ({names})"
-            )))
-        }
-        Err(error) => Err(open_error(config)(fault(&error))),
-    }
-}
-
-fn open_error(config: &RemoteConfig) -> impl Fn(Error) -> OpenError {
-    |error| match error {
-        Error::Refused(cause) => OpenError::Unusable(format!(
-            "Qdrant at {} refuses: {cause}; check QDRANT_URL, QDRANT_API_KEY and QDRANT_COLLECTION_NAME",
-            config.url
-        )),
-        other => {
-            OpenError::Unreachable(format!("Qdrant at {} is out of reach: {other}; see QDRANT_URL", config.url))
-        }
-    }
-}
-
-async fn scroll_payloads(client: &Qdrant, config: &RemoteConfig) -> Result<Vec<Payload>, OpenError> {
-    let request = ScrollPointsBuilder::new(&config.collection).limit(SAMPLE_POINTS).with_payload(true);
-    let response = within(OPEN_TIMEOUT, client.scroll(request)).await.map_err(open_error(config))?;
-    Ok(response.result.into_iter().map(|point| json(point.payload)).collect())
-}
-
-/// Chooses the vectors to search.
-fn describe(config: &RemoteConfig, info: &CollectionInfo) -> Result<Description, OpenError> {
-    let params = info.config.as_ref().and_then(|config| config.params.as_ref());
-    let all = match params.and_then(|params| params.vectors_config.as_ref()).and_then(|c| c.config.as_ref()) {
-        Some(vectors_config::Config::Params(single)) => vec![(String::new(), single)],
-        Some(vectors_config::Config::ParamsMap(map)) => map.map.iter().map(|(n, p)| (n.clone(), p)).collect(),
-        None => Vec::new(),
-    };
-    // A multivector (late interaction) cannot be searched with one embedding.
-    let mut dense: Vec<_> = all.into_iter().filter(|(_, params)| params.multivector_config.is_none()).collect();
-    dense.sort_by(|a, b| a.0.cmp(&b.0));
-    let names: Vec<&str> = dense.iter().map(|(name, _)| name.as_str()).collect();
-    let chosen =
-        choose("QDRANT_VECTOR_NAME", "dense", config.vector_name.as_deref(), &names, &config.collection)?;
-    let Some((name, params)) = chosen.and_then(|chosen| dense.iter().find(|(name, _)| name == chosen)) else {
-        return Err(OpenError::Unusable(format!(
-            "collection {:?} has no dense vector to search",
-            config.collection
-        )));
-    };
-    let mut sparse: Vec<String> = info
-        .config
-        .iter()
-        .filter_map(|config| config.params.as_ref()?.sparse_vectors_config.as_ref())
-        .flat_map(|sparse| sparse.map.keys().cloned())
-        .collect();
-    sparse.sort();
-    let sparse_names: Vec<&str> = sparse.iter().map(String::as_str).collect();
-    let sparse_name = choose(
-        "QDRANT_SPARSE_NAME",
-        "sparse",
-        config.sparse_name.as_deref(),
-        &sparse_names,
-        &config.collection,
-    )?
-    .map(str::to_owned);
-    Ok(Description {
-        place: format!("collection {:?} at {}", config.collection, config.url),
-        points: info.points_count.unwrap_or(0),
-        dense: dense.iter().map(|(name, params)| (name.clone(), params.size)).collect(),
-        vector_name: name.clone(),
-        dimensions: usize::try_from(params.size).unwrap_or(0),
-        distance: params.distance().as_str_name().to_owned(),
-        sparse_name,
-        sparse,
-        payload_keys: Vec::new(),
-        model: None,
-    })
-}
-
-/// The vector the setting names, the only one, or none; several without a setting stop the start.
-fn choose<'a>(
-    setting: &str,
-    kind: &str,
-    wanted: Option<&'a str>,
-    names: &[&'a str],
-    collection: &str,
-) -> Result<Option<&'a str>, OpenError> {
-    let list = || names.join(", ");
-    match (wanted, names) {
-        (Some(wanted), names) if names.contains(&wanted) => Ok(Some(wanted)),
-        (Some(wanted), _) => Err(OpenError::Unusable(format!(
-            "collection {collection:?} has no {kind} vector {wanted:?}; set {setting} to one of: {}",
-            list()
-        ))),
-        (None, []) => Ok(None),
-        (None, [only]) => Ok(Some(only)),
-        (None, _) => Err(OpenError::Unusable(format!(
-            "collection {collection:?} has several {kind} vectors; set {setting} to one of: {}",
-            list()
-        ))),
-    }
 }
 
 /// For each key: any of the values, or no such key.
