@@ -17,6 +17,7 @@ DOCENT_BIN="$target/debug/docent" npm test --prefix tests/browser
 
 if [[ "${1:-}" == all ]]; then
   PROPTEST_CASES=20000 cargo test --locked --lib
-  cargo build --locked --release
-  cargo run --locked --release --example bench -- "$target/release/docent"
+  # In one go: apart, the two would build the dependencies twice, for other features.
+  cargo build --locked --release --bins --examples
+  "$target/release/examples/bench" "$target/release/docent"
 fi

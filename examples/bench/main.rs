@@ -1,4 +1,5 @@
-//! Measures a built demo: `cargo build --release && cargo run --release --example bench -- target/release/docent`.
+//! Measures a built demo:
+//! `cargo build --release --bins --examples && target/release/examples/bench target/release/docent`.
 //!
 //! Prints the binary's size, the time from its start to a 200 of `/health`, its resident memory when idle and after the
 //! questions, and the time from a question to its `sources` event on a fresh and on a kept connection. One machine, one
