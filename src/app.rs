@@ -138,7 +138,7 @@ impl App {
         };
         let is_demo = matches!(config.index, IndexConfig::Handbook);
         if let (Some(gemini), false) = (&gemini, is_demo) {
-            patiently(until, || reach(gemini)).await?;
+            patiently(until, "Gemini does not answer; see GOOGLE_GEMINI_BASE_URL", || reach(gemini)).await?;
         }
         let embedding = match &gemini {
             Some(gemini) if !is_demo => Embedding::Gemini(gemini.clone()),
@@ -210,12 +210,15 @@ impl App {
     }
 }
 
-/// Whether Gemini can be reached; an HTTP error that may pass is enough to start.
+/// Whether Gemini can be reached: a connection that opens is enough to start, whatever comes over it but a refusal.
 async fn reach(gemini: &Gemini) -> Result<(), StartError> {
     match gemini.reach().await {
         Reach::Ok => Ok(()),
         Reach::Refused(sentence) => Err(StartError::Settings(sentence)),
-        Reach::Failing(_) => Ok(()),
+        Reach::Failing(cause) => {
+            tracing::warn!(cause, "Gemini is there, but does not answer as it should");
+            Ok(())
+        }
         Reach::Unreachable(cause) => {
             let place = gemini.base_url();
             Err(StartError::Unreachable(format!(
@@ -238,7 +241,7 @@ async fn open_index(
             let open = || async {
                 Remote::open(remote.clone(), reading.clone(), timeout).await.map_err(StartError::from)
             };
-            let remote = patiently(until, open).await?;
+            let remote = patiently(until, "Qdrant does not answer; see QDRANT_URL", open).await?;
             if remote.description().points == 0 {
                 tracing::warn!(
                     "{} is empty: every answer will be that nothing was found",
@@ -326,8 +329,8 @@ fn check_size(embedding: &Embedding, index: &Index) -> Result<(), StartError> {
     )))
 }
 
-/// Tries until it works, cannot, or `until` has come.
-async fn patiently<T, F, Fut>(until: Instant, mut attempt: F) -> Result<T, StartError>
+/// Tries until it works, cannot, or `until` has come; `what` is the sentence where nothing ever answered.
+async fn patiently<T, F, Fut>(until: Instant, what: &str, mut attempt: F) -> Result<T, StartError>
 where
     F: FnMut() -> Fut,
     Fut: Future<Output = Result<T, StartError>>,
@@ -336,9 +339,9 @@ where
     loop {
         let left = until.saturating_duration_since(Instant::now());
         let attempted = tokio::time::timeout(left.max(START_PAUSE), attempt()).await;
-        match attempted
-            .unwrap_or_else(|_| Err(StartError::Unreachable("a dependency does not answer".to_owned())))
-        {
+        let silent =
+            |_| Err(StartError::Unreachable(if told.is_empty() { what.to_owned() } else { told.clone() }));
+        match attempted.unwrap_or_else(silent) {
             Err(StartError::Unreachable(cause)) if Instant::now() + START_PAUSE < until => {
                 if told != cause {
                     tracing::warn!(cause, "trying again until {} s after the start", START_PATIENCE.as_secs());

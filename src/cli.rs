@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::error::{ContextKind, ContextValue};
 use clap::{Arg, ArgMatches, Command};
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 
 use crate::app::{App, StartError};
 use crate::config::{Config, ConfigError, SETTINGS, Vars};
@@ -18,6 +20,9 @@ use crate::{chat, telemetry};
 const EXIT_SETTINGS: u8 = 64;
 /// A dependency is not reachable (`EX_UNAVAILABLE`).
 const EXIT_UNAVAILABLE: u8 = 69;
+
+/// How long threads that are still busy at the end may take.
+const LAST_THREADS: Duration = Duration::from_secs(2);
 
 /// Stored points whose text `check` embeds anew.
 const CHECKED_POINTS: u32 = 3;
@@ -138,9 +143,12 @@ fn start(name: &str, matches: &ArgMatches) -> Result<(), StartError> {
         (Err(log), Err(config)) => return Err(ConfigError([log.0, config.0].concat()).into()),
     };
     let runtime = tokio::runtime::Runtime::new().map_err(|error| StartError::Other(error.to_string()))?;
-    runtime.block_on(async {
+    let outcome = runtime.block_on(async {
         if name == "check" { check(config).await } else { run_server(config, name == "demo").await }
-    })
+    });
+    // A blocking thread (a name that does not resolve, say) must not keep the process.
+    runtime.shutdown_timeout(LAST_THREADS);
+    outcome
 }
 
 fn flags(matches: &ArgMatches) -> BTreeMap<String, String> {
@@ -153,9 +161,10 @@ fn flags(matches: &ArgMatches) -> BTreeMap<String, String> {
 async fn run_server(config: Config, demo: bool) -> Result<(), StartError> {
     let (host, port) = (config.listen.host.clone(), config.listen.port);
     let with_key = config.gemini.is_some();
+    let (stop, stop_now) = stop_signals();
     let app = tokio::select! {
         app = App::build(config) => app?,
-        () = stop_signal() => return Ok(()),
+        () = stop.cancelled() => return Ok(()),
     };
     let listener = TcpListener::bind((host.as_str(), port)).await.map_err(|error| {
         StartError::Settings(format!("HOST and PORT: cannot listen on {host} port {port}: {error}"))
@@ -168,12 +177,25 @@ async fn run_server(config: Config, demo: bool) -> Result<(), StartError> {
     }
     tracing::info!("listening on http://{address}");
     tokio::select! {
-        () = serve(app, listener, stop_signal()) => {}
-        () = async { stop_signal().await; stop_signal().await } => {
+        () = serve(app, listener, stop.cancelled_owned()) => {}
+        () = stop_now.cancelled() => {
             tracing::warn!("stopped twice: open answers are cut off");
         }
     }
     Ok(())
+}
+
+/// Tokens that the first and the second Ctrl-C or SIGTERM cancel.
+fn stop_signals() -> (CancellationToken, CancellationToken) {
+    let (first, second) = (CancellationToken::new(), CancellationToken::new());
+    let tokens = (first.clone(), second.clone());
+    tokio::spawn(async move {
+        stop_signal().await;
+        first.cancel();
+        stop_signal().await;
+        second.cancel();
+    });
+    tokens
 }
 
 /// Resolves on the next Ctrl-C or SIGTERM.

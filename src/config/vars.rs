@@ -80,7 +80,8 @@ fn env_file(path: &Path) -> Result<BTreeMap<String, String>, ConfigError> {
                 // It holds the value alone where that is what is wrong; an open quote takes the lines after it along.
                 dotenvy::Error::LineParse(lines, _) => {
                     let first = lines.lines().next().unwrap_or_default();
-                    text.lines().position(|line| line.trim().ends_with(first.trim()))
+                    text.lines()
+                        .position(|line| !line.trim().starts_with('#') && line.trim().ends_with(first.trim()))
                 }
                 _ => None,
             };

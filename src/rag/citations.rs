@@ -188,7 +188,7 @@ impl Citations {
         }
         if std::mem::take(&mut self.in_bracket) && out.len() == before {
             // Of "[9[9]]" nothing would be left but a new "[9]".
-            out.push(' ');
+            out.push('…');
         }
     }
 
@@ -224,7 +224,7 @@ impl Citations {
             {
                 Code::Fence { mark, ticks: open, info: false, closing: true }
             }
-            fence @ Code::Fence { .. } => fence,
+            Code::Fence { mark, ticks, info, .. } => Code::Fence { mark, ticks, info, closing: false },
             Code::None | Code::Inline(_) if opens_fence => {
                 Code::Fence { mark, ticks, info: true, closing: false }
             }
@@ -265,11 +265,12 @@ impl Citations {
     }
 }
 
-/// Whether a line that begins so, before a space, begins a heading, a quote or a list item, and with it a paragraph.
+/// Whether a line that begins so, before a space, begins a heading or a list item, and with it a paragraph. A line
+/// that is indented further goes on with the paragraph before it.
 fn starts_block(lead: &str) -> bool {
     let mark = lead.trim_start();
     let heading = !mark.is_empty() && mark.len() <= 6 && mark.bytes().all(|byte| byte == b'#');
-    heading || matches!(mark, "-" | "*" | "+" | ">" | "1." | "1)")
+    lead.len() - mark.len() <= 3 && (heading || matches!(mark, "-" | "*" | "+" | "1." | "1)"))
 }
 
 /// Characters between the brackets of a citation.
@@ -322,7 +323,7 @@ mod tests {
             ("A [x] [1x] [] [,] [1,] B", "A [x] [1x] [] [,] [1,] B", vec![]),
             ("A [1 B", "A [1 B", vec![]),
             ("A [1", "A [1", vec![]),
-            ("A [9[9]] [9[8]9] [1[9]]", "A [9 ] [9 9] [1 ]", vec![]),
+            ("A [9[9]] [9[8]9] [1[9]]", "A [9…] [9…9] [1…]", vec![]),
             ("[link](/x) [9](/y)", "[link](/x) (/y)", vec![]),
         ] {
             assert_eq!(check(2, text), (expected.to_owned(), cited, false), "{text}");
@@ -340,6 +341,9 @@ mod tests {
             "~ `a\n[9]` b",
             "~~~ `x\na[9]\n\n```\nb[9]\n~~~\n",
             "Press ` now\n```\na[9]\n\nb[9]\n```\n",
+            "> Use `a\n> b[9]` and c\n",
+            "- `x\n    - y[9]` z\n",
+            "```\na\n```~\nb[9]\n```\n",
         ] {
             assert_eq!(check(1, text), (text.to_owned(), vec![], false), "{text}");
         }

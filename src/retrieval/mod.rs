@@ -163,7 +163,10 @@ impl Index {
         match self {
             Self::Remote(remote) => remote.ping().await,
             #[cfg(feature = "embedded")]
-            Self::Embedded(embedded) => embedded.refresh().await,
+            Self::Embedded(embedded) => {
+                embedded.refresh().await;
+                Ok(())
+            }
         }
     }
 

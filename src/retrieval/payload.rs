@@ -28,7 +28,7 @@ const SECTION_KEYS: &[&str] = &[
     "Header 2",
 ];
 const URL_KEYS: &[&str] =
-    &["url", "link", "permalink", "page_url", "source_url", "href", "slug", "path", "source"];
+    &["url", "link", "permalink", "page_url", "source_url", "href", "slug", "source", "path"];
 /// Objects in which indexers keep everything but the text.
 const NESTS: &[&str] = &["metadata", "meta", "payload", "text_resource"];
 
@@ -56,12 +56,27 @@ impl Reading {
         };
         let text = find(&self.keys.text, TEXT_KEYS)?;
         let section = find(&self.keys.section, SECTION_KEYS);
-        let url = find(&self.keys.url, URL_KEYS).map(|url| self.link(&url)).unwrap_or_default();
+        let url = match &self.keys.url {
+            Some(key) => at(payload, key).and_then(readable).map(|url| self.link(&url)).unwrap_or_default(),
+            None => self.address(payload, node.as_ref()),
+        };
         let title = find(&self.keys.title, TITLE_KEYS).or_else(|| section.clone());
         let title = title.unwrap_or_else(|| if url.is_empty() { "Untitled".to_owned() } else { url.clone() });
         let url = with_anchor(url, find(&None, &["anchor"]));
         let label = |text: String| clip(&text, MAX_LABEL_CHARS).to_owned();
         Some(Passage { title: label(title), section: section.map(label), url, text, score })
+    }
+
+    /// The first known key, wherever it is, that holds an address.
+    fn address(&self, payload: &Payload, node: Option<&Payload>) -> String {
+        let objects: Vec<&Payload> = nested(payload).chain(node.into_iter().flat_map(nested)).collect();
+        let candidates = URL_KEYS.iter().flat_map(|key| {
+            // These often name a source or a file in a word, which is no address.
+            let named = matches!(*key, "source" | "path");
+            let texts = objects.iter().filter_map(|object| object.get(*key).and_then(readable));
+            texts.filter(move |text| !named || text.contains(['/', '#', '?', '.'])).collect::<Vec<_>>()
+        });
+        candidates.map(|text| self.link(&text)).find(|link| !link.is_empty()).unwrap_or_default()
     }
 
     /// A link that may be shown: `http(s)` or relative, made absolute where the site is known; anything else (a
@@ -99,10 +114,9 @@ fn join(site: &Url, path: &str) -> Option<String> {
     site.join(&path).ok().map(Into::into)
 }
 
-/// A relative address of a page. A bare word names a source and is no address, and neither is a path into a source tree
-/// (`docs/intro.md`, `/home/me/x.py`).
+/// A relative address of a page; a path into a source tree (`docs/intro.md`, `/home/me/x.py`) is none.
 fn is_page(text: &str) -> bool {
-    !text.starts_with("//") && text.contains(['/', '#', '?']) && !is_file(text)
+    !text.starts_with("//") && !is_file(text)
 }
 
 fn is_file(text: &str) -> bool {
@@ -139,10 +153,13 @@ fn node_content(payload: &Payload) -> Option<Payload> {
 
 /// The first known key that holds something readable, here or in a nest.
 fn find(payload: &Payload, known: &[&str]) -> Option<String> {
+    nested(payload).find_map(|object| known.iter().find_map(|key| object.get(*key).and_then(readable)))
+}
+
+/// A payload and the objects in which indexers nest.
+fn nested(payload: &Payload) -> impl Iterator<Item = &Payload> {
     let nests = NESTS.iter().filter_map(|nest| payload.get(*nest).and_then(Value::as_object));
-    std::iter::once(payload)
-        .chain(nests)
-        .find_map(|object| known.iter().find_map(|key| object.get(*key).and_then(readable)))
+    std::iter::once(payload).chain(nests)
 }
 
 /// The value at a key with dots; a key that itself contains dots is tried first.
@@ -230,7 +247,6 @@ mod tests {
             "/\\evil",
             "docs/intro.md",
             "/a b",
-            "handbook",
             "java\nscript:x",
             "",
         ] {
@@ -248,6 +264,22 @@ mod tests {
         assert_eq!(reading("https://x.example/base/").link("/docs/a"), "https://x.example/base/docs/a");
         assert_eq!(reading("https://x.example/base").link("/base/docs/a"), "https://x.example/base/docs/a");
         assert_eq!(reading("https://x.example").link("https://y.example/z"), "https://y.example/z");
+    }
+
+    #[test]
+    fn the_first_key_that_holds_an_address_wins_wherever_it_is() {
+        let url = |payload: Value| read(&Reading::default(), payload).unwrap().url;
+        let page = "https://x.example/a";
+        for payload in [
+            json!({"text": "x", "path": "docs/a.md", "source": page}),
+            json!({"text": "x", "path": "docs/a", "metadata": {"url": page}}),
+            json!({"text": "x", "source": "handbook", "metadata": {"url": page}}),
+            json!({"text": "x", "url": "javascript:x", "link": page}),
+        ] {
+            assert_eq!(url(payload.clone()), page, "{payload}");
+        }
+        assert_eq!(url(json!({"text": "x", "source": "handbook"})), "");
+        assert_eq!(url(json!({"text": "x", "url": "install.html", "slug": "start"})), "install.html");
     }
 
     #[test]

@@ -207,6 +207,9 @@ async fn what_may_pass_before_the_first_token_is_asked_once_more() {
         ("an error as the first event", Reply::Chunks(vec![event(&object)])),
     ];
     let (app, gemini) = app(&[]).await;
+    let (held_open, reply) = gate();
+    held_open.send(finish("STOP")).unwrap();
+    let first = first.into_iter().chain([("STOP without text on an open connection", reply)]);
     for (name, reply) in first {
         let before = gemini.sent(":streamGenerateContent").len();
         gemini.on_generate(reply);
@@ -273,9 +276,9 @@ async fn a_finish_reason_that_comes_too_early_loses_no_words() {
     let early = |text: &str| {
         event(&json!({"candidates": [{"content": {"parts": [{"text": text}]}, "finishReason": "STOP"}]}))
     };
-    chunks.send(finish("STOP")).unwrap();
+    chunks.send(early("One ")).unwrap();
     let slow = tokio::spawn(async move {
-        for piece in ["One ", "two ", "three [1]."] {
+        for piece in ["two ", "three [1]."] {
             tokio::time::sleep(Duration::from_millis(1_200)).await;
             chunks.send(early(piece)).unwrap();
         }

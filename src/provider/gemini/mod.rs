@@ -19,6 +19,7 @@ use reqwest::{RequestBuilder, Response, StatusCode};
 use reqwest_eventsource::{Event, EventSource};
 use secrecy::ExposeSecret as _;
 use serde_json::Value;
+use tokio::time::Instant;
 
 use crate::chat::{FinishReason, clip};
 use crate::config::{GeminiConfig, LimitsConfig};
@@ -30,9 +31,11 @@ use wire::{ApiError, Decoder, EventFault};
 
 /// How long a connection may take to open.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-/// Once a finish reason has come, how long to wait for more text or the end of the body: then it is done. Some proxies
-/// send `STOP` with every event, so it is no sign by itself.
+/// Once a finish reason has come after text, how long to wait for more of it or the end of the body: then it is done.
+/// Some proxies send `STOP` with every event, so it is no sign by itself.
 const AFTER_FINISH: Duration = Duration::from_secs(5);
+/// The same where no text has come: then it may be asked once more, which takes time too.
+const AFTER_EMPTY_FINISH: Duration = Duration::from_secs(1);
 /// Characters of an upstream's message that go to the log.
 const MAX_CAUSE_CHARS: usize = 300;
 
@@ -43,7 +46,8 @@ pub struct Gemini {
     config: Arc<GeminiConfig>,
     embed_budget: Duration,
     generate_budget: Duration,
-    after_finish: Duration,
+    gap: Duration,
+    after_empty_finish: Duration,
 }
 
 impl std::fmt::Debug for Gemini {
@@ -84,7 +88,8 @@ impl Gemini {
             config: Arc::new(config),
             embed_budget: budget(limits.embed_timeout),
             generate_budget: budget(limits.first_token_timeout),
-            after_finish: AFTER_FINISH.min(limits.gap_timeout / 4 * 3),
+            gap: limits.gap_timeout,
+            after_empty_finish: AFTER_EMPTY_FINISH.min(limits.first_token_timeout / 4),
         })
     }
 
@@ -182,8 +187,13 @@ impl Gemini {
         let mut source = EventSource::new(self.post(url, request))
             .map_err(|_| Fault::unusable("a request that cannot be sent"))?;
         source.set_retry_policy(Box::new(reqwest_eventsource::retry::Never));
-        let mut answer =
-            Answer { source, decoder: Decoder::default(), first: String::new(), gemini: self.clone() };
+        let mut answer = Answer {
+            source,
+            decoder: Decoder::default(),
+            first: String::new(),
+            answering: false,
+            gemini: self.clone(),
+        };
         match answer.next_event().await {
             Some(Ok(Event::Open)) => {}
             Some(Err(reqwest_eventsource::Error::InvalidStatusCode(_, response))) => {
@@ -257,6 +267,8 @@ struct Answer {
     source: EventSource,
     decoder: Decoder,
     first: String,
+    /// Whether `first` is the beginning of an answer.
+    answering: bool,
     gemini: Gemini,
 }
 
@@ -277,6 +289,7 @@ impl Answer {
         while let Some(text) = self.next_text().await? {
             self.first.push_str(&text);
             if !self.first.trim().is_empty() {
+                self.answering = true;
                 return Ok(());
             }
         }
@@ -292,10 +305,11 @@ impl Answer {
 
     /// The next visible text; `None` at the end, however it came.
     async fn next_text(&mut self) -> Result<Option<String>, Fault> {
+        let began = Instant::now();
         let mut deadline = None;
         loop {
             if self.decoder.finished() && deadline.is_none() {
-                deadline = Some(tokio::time::Instant::now() + self.gemini.after_finish);
+                deadline = Some(self.patience(began));
             }
             let event = match deadline {
                 None => self.next_event().await,
@@ -323,6 +337,16 @@ impl Answer {
                 // The end of the body, a cut connection, half an event: what came so far decides.
                 None | Some(Err(_)) => return Ok(None),
             }
+        }
+    }
+
+    /// Until when to wait once a finish reason has come: well before the caller's own deadline for this text.
+    fn patience(&self, began: Instant) -> Instant {
+        let now = Instant::now();
+        if self.answering {
+            (now + AFTER_FINISH).min(began + self.gemini.gap / 10 * 9)
+        } else {
+            now + self.gemini.after_empty_finish
         }
     }
 

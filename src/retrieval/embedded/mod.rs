@@ -71,7 +71,7 @@ impl Embedded {
         let generation = {
             let (data, model) = (data.clone(), model.clone());
             blocking(move || Generation::open(&data, &model)).await.map_err(|error| match error {
-                Error::Failed(cause) => OpenError::Unusable(cause),
+                Error::Failed(cause) | Error::Refused(cause) => OpenError::Unusable(cause),
                 other => OpenError::Unusable(other.to_string()),
             })?
         };
@@ -91,34 +91,27 @@ impl Embedded {
         self.current().description.clone()
     }
 
-    /// Swaps to the current generation, if it is a newer one that fits. One that does not is passed over, with a line
-    /// in the log: the one in use goes on answering.
-    ///
-    /// # Errors
-    ///
-    /// That the blocking thread panicked.
-    pub async fn refresh(&self) -> Result<(), Error> {
+    /// Swaps to the current generation, if it is a newer one. One that does not fit is passed over for good, one that
+    /// cannot be opened now is tried again at the next call; the log says so, and the one in use goes on answering.
+    pub async fn refresh(&self) {
         let (data, model, open) = (self.data.clone(), self.model.clone(), self.current());
+        let Ok(Some(name)) = generations::current(&data) else { return };
         let passed_over = self.passed_over.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let look = move || match generations::current(&data) {
-            Ok(Some(name)) if name != open.name && Some(&name) != passed_over.as_ref() => {
-                let newer = Generation::open(&data, &model).and_then(|newer| newer.instead_of(&open));
-                Ok(Some((name, newer)))
-            }
-            _ => Ok(None),
-        };
-        match blocking(look).await? {
-            Some((_, Ok(newer))) => {
+        if name == open.name || Some(&name) == passed_over.as_ref() {
+            return;
+        }
+        match blocking(move || Generation::open(&data, &model)?.instead_of(&open)).await {
+            Ok(newer) => {
                 tracing::info!(points = newer.description.points, "a new generation of the index is in use");
                 *self.open.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(newer);
             }
-            Some((name, Err(cause))) => {
+            Err(cause) => {
                 tracing::error!(%cause, "a new generation of the index cannot be used: the old one stays");
-                *self.passed_over.lock().unwrap_or_else(PoisonError::into_inner) = Some(name);
+                if matches!(cause, Error::Refused(_)) {
+                    *self.passed_over.lock().unwrap_or_else(PoisonError::into_inner) = Some(name);
+                }
             }
-            None => {}
         }
-        Ok(())
     }
 
     /// The best passages, best first.
@@ -157,11 +150,15 @@ impl Embedded {
 impl Generation {
     fn open(data: &Path, model: &str) -> Result<Self, Error> {
         let unusable = |cause: String| Error::Failed(format!("the index in {} {cause}", data.display()));
-        let (name, folder, manifest) = private_copy(data).map_err(|error| unusable(error.to_string()))?;
+        let (name, folder, manifest) = private_copy(data).map_err(|error| match error.kind() {
+            io::ErrorKind::InvalidData => Error::Refused(format!("the index in {}: {error}", data.display())),
+            _ => unusable(error.to_string()),
+        })?;
         if manifest.model != model {
             let made = manifest.model;
-            return Err(unusable(format!(
-                "was embedded with {made}: set EMBEDDING_MODEL={made} or index again"
+            let place = data.display();
+            return Err(Error::Refused(format!(
+                "the index in {place} was embedded with {made}: set EMBEDDING_MODEL={made} or index again"
             )));
         }
         let shard = EdgeShard::load(folder.path(), None).map_err(|error| unusable(error.to_string()))?;

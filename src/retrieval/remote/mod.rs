@@ -44,7 +44,7 @@ impl std::fmt::Debug for Remote {
 }
 
 impl Remote {
-    /// Connects and reads the collection; `timeout` bounds every later call.
+    /// Connects and reads the collection; `timeout` bounds every later call but a search, which its caller bounds.
     ///
     /// # Errors
     ///
