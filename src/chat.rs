@@ -181,12 +181,20 @@ pub struct Timings {
     pub total_ms: f64,
 }
 
+/// Characters of somebody else's message that go to the log.
+const MAX_CAUSE_CHARS: usize = 300;
+
 /// The first `max` characters of `text`: cut on a character boundary, never inside one.
 pub fn clip(text: &str, max: usize) -> &str {
     match text.char_indices().nth(max) {
         Some((end, _)) => &text[..end],
         None => text,
     }
+}
+
+/// Somebody else's text, fit for a log line: short, and without control characters.
+pub fn for_log(text: &str) -> String {
+    clip(text, MAX_CAUSE_CHARS).chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 /// Milliseconds, rounded to tenths.

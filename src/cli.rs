@@ -30,22 +30,6 @@ const CHECKED_POINTS: u32 = 3;
 /// the same text embedded for another task or without its title still has more than this.
 const SAME_MODEL: f64 = 0.6;
 
-/// Settings that mean nothing to the demo, which brings its own index and serves its own pages.
-const NOT_IN_DEMO: &[&str] = &[
-    "EMBEDDING_MODEL",
-    "QDRANT_URL",
-    "QDRANT_HOST",
-    "QDRANT_COLLECTION_NAME",
-    "SITE_URL",
-    "DOCENT_DATA",
-    "PAYLOAD_TEXT_KEY",
-    "PAYLOAD_TITLE_KEY",
-    "PAYLOAD_SECTION_KEY",
-    "PAYLOAD_URL_KEY",
-    "QDRANT_VECTOR_NAME",
-    "QDRANT_SPARSE_NAME",
-];
-
 const ABOUT: &str = "A streaming, cited chat for a documentation site, in one binary";
 const AFTER: &str = "Every option is also an environment variable of the same name (--qdrant-url is QDRANT_URL) and may \
 stand in a file .env; options win over the environment, the environment over the file. Keys have no option, because a \
@@ -63,10 +47,9 @@ pub fn command() -> Command {
     ];
     let with_settings = |command: Command| {
         let demo = command.get_name() == "demo";
-        let settings =
-            SETTINGS.iter().filter(|setting| !(setting.secret || demo && NOT_IN_DEMO.contains(&setting.name)));
+        let settings = SETTINGS.iter().filter(|setting| !setting.secret && (setting.in_demo || !demo));
         settings.fold(command, |command, setting| {
-            let flag = flag(setting.name).trim_start_matches('-').to_owned();
+            let flag = flag(setting.name);
             let help = match setting.default {
                 Some(default) => format!("{} [default: {default}]", setting.help),
                 None => setting.help.to_owned(),
@@ -116,16 +99,18 @@ pub fn run(args: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode {
 /// What to do instead of giving a key on the command line.
 fn secret_flag(error: &clap::Error) -> Option<String> {
     let Some(ContextValue::String(given)) = error.get(ContextKind::InvalidArg) else { return None };
-    let secret = SETTINGS.iter().find(|setting| setting.secret && given.starts_with(&flag(setting.name)))?;
+    let secret = SETTINGS
+        .iter()
+        .find(|setting| setting.secret && given.starts_with(&format!("--{}", flag(setting.name))))?;
     Some(format!(
         "{} has no flag, because a command line is visible to everybody: set the variable",
         secret.name
     ))
 }
 
-/// The flag of a setting, with its dashes.
+/// The flag of a setting, without its leading dashes.
 fn flag(name: &str) -> String {
-    format!("--{}", name.to_lowercase().replace('_', "-"))
+    name.to_lowercase().replace('_', "-")
 }
 
 impl From<ConfigError> for StartError {

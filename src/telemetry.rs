@@ -2,7 +2,7 @@
 
 use tracing_subscriber::EnvFilter;
 
-use crate::config::{ConfigError, SETTINGS, Vars};
+use crate::config::{ConfigError, Vars};
 
 /// Sends log lines to standard error: `LOG_FORMAT` is `pretty` (default) or `json`, `RUST_LOG` filters.
 ///
@@ -10,9 +10,7 @@ use crate::config::{ConfigError, SETTINGS, Vars};
 ///
 /// A format that does not exist, or a filter that cannot be read, by name.
 pub fn init(vars: &Vars) -> Result<(), ConfigError> {
-    let default =
-        |name| SETTINGS.iter().find(|setting| setting.name == name).and_then(|setting| setting.default);
-    let text = |name| vars.get(name).or(default(name)).unwrap_or_default();
+    let text = |name| vars.get_or_default(name).unwrap_or_default();
     let filter = EnvFilter::try_new(text("RUST_LOG"))
         .map_err(|_| ConfigError::one("RUST_LOG must be a filter as info or docent=debug,hyper=warn"))?;
     let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);

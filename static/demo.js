@@ -3,7 +3,6 @@
  *
  * Whatever comes from the server becomes text nodes, never markup; links lead to http(s) or stay on this site.
  *
- * @typedef {{ type: string, data: string }} SseEvent
  * @typedef {{ number: number, title: string, section: string | null, url: string, snippet: string, score: number }} Source
  * @typedef {{ embed_ms: number, retrieve_ms: number, first_token_ms: number | null, total_ms: number }} Timings
  * @typedef {{ status: string, cited: number[], finish_reason: string, model: string | null, usage: { prompt_tokens: number, completion_tokens: number } | null, timings: Timings, request_id: string }} Summary
@@ -11,6 +10,8 @@
  * @typedef {{ done?: Summary, failed?: Problem }} Ending stopped by the reader, if neither
  * @typedef {{ role: 'user' | 'assistant', content: string }} Message
  */
+
+import { readEvents } from "./sse.js";
 
 const MAX_HISTORY_MESSAGES = 20;
 const MAX_MESSAGE_CHARS = 8000;
@@ -35,58 +36,6 @@ const OFFLINE = "Offline demo: no model is asked. Answers quote the handbook.";
 const BROKE_OFF = { detail: "The answer broke off.", retryable: true };
 const UNREACHABLE = { detail: "The server could not be reached.", retryable: true };
 const UNREADABLE = { detail: "The server's answer could not be read.", retryable: false };
-
-/** Server-sent events (WHATWG HTML §9.2.6) out of bytes; `id` and `retry` only serve reconnecting. */
-export class SseParser {
-  #decoder = new TextDecoder(); // in stream mode; drops one BOM at the start
-  #line = "";
-  #afterCr = false; // a line feed that comes next belongs to the line that has ended
-  #data = "";
-  #type = "";
-
-  /** The events these bytes complete; what the stream's end leaves open is none. @param {Uint8Array} bytes */
-  feed(bytes) {
-    const events = /** @type {SseEvent[]} */ ([]);
-    const decoded = this.#decoder.decode(bytes, { stream: true });
-    const lines = (this.#afterCr ? decoded.replace(/^\n/, "") : decoded).split(/\r\n|\r|\n/);
-    if (decoded) this.#afterCr = decoded.endsWith("\r");
-    const unfinished = lines.pop() ?? "";
-    for (const line of lines) {
-      const event = this.#take(this.#line + line);
-      this.#line = "";
-      if (event) events.push(event);
-    }
-    this.#line += unfinished;
-    return events;
-  }
-
-  /** @param {string} line */
-  #take(line) {
-    if (line === "") {
-      const event = { type: this.#type || "message", data: this.#data.slice(0, -1) };
-      const isEmpty = this.#data === "";
-      this.#type = this.#data = "";
-      return isEmpty ? null : event;
-    }
-    const colon = line.indexOf(":");
-    const field = colon < 0 ? line : line.slice(0, colon);
-    const value = colon < 0 ? "" : line.slice(colon + 1).replace(/^ /, "");
-    if (field === "data") this.#data += value + "\n";
-    else if (field === "event") this.#type = value;
-    return null;
-  }
-}
-
-/** @param {ReadableStream<Uint8Array>} body */
-async function* readEvents(body) {
-  const [parser, reader] = [new SseParser(), body.getReader()];
-  try {
-    for (let read = await reader.read(); !read.done; read = await reader.read())
-      yield* parser.feed(read.value);
-  } finally {
-    reader.cancel().catch(() => {});
-  }
-}
 
 const FENCE = /^ *(`{3,99}|~{3,99})[^`]*$/;
 const ITEM = /^( *)([-*+]|\d{1,9}[.)])( +|$)/;

@@ -9,20 +9,28 @@ pub struct Setting {
     pub default: Option<&'static str>,
     /// A secret has no flag: a command line is visible to everybody on the machine.
     pub secret: bool,
+    /// Whether it means anything to the demo, which brings its own index and serves its own pages.
+    pub in_demo: bool,
     /// One line of help.
     pub help: &'static str,
 }
 
 const fn setting(name: &'static str, default: &'static str, help: &'static str) -> Setting {
-    Setting { name, default: Some(default), secret: false, help }
+    Setting { name, default: Some(default), secret: false, in_demo: true, help }
 }
 
 const fn unset(name: &'static str, help: &'static str) -> Setting {
-    Setting { name, default: None, secret: false, help }
+    Setting { name, default: None, secret: false, in_demo: true, help }
 }
 
 const fn secret(name: &'static str, help: &'static str) -> Setting {
-    Setting { name, default: None, secret: true, help }
+    Setting { name, default: None, secret: true, in_demo: true, help }
+}
+
+impl Setting {
+    const fn not_in_demo(self) -> Self {
+        Self { in_demo: false, ..self }
+    }
 }
 
 /// Every setting, in the order in which help and `.env.example` show them.
@@ -30,33 +38,36 @@ pub const SETTINGS: &[Setting] = &[
     secret("GEMINI_API_KEY", "Key of the Gemini API; serve needs it"),
     secret("GOOGLE_API_KEY", "The same under Google's name; GEMINI_API_KEY wins"),
     setting("GOOGLE_GEMINI_BASE_URL", "https://generativelanguage.googleapis.com", "Where the Gemini API is"),
-    setting("EMBEDDING_MODEL", "gemini-embedding-001", "Model that embeds questions; must be the collection's"),
+    setting("EMBEDDING_MODEL", "gemini-embedding-001", "Model that embeds questions; must be the collection's")
+        .not_in_demo(),
     setting("GENERATIVE_MODEL", "gemini-3.5-flash-lite", "Model that writes answers"),
     unset(
         "THINKING",
         "off, a level (minimal, low, medium, high) or a token budget; unset leaves it to the model",
     ),
-    unset("QDRANT_URL", "Qdrant server: host, host:port or URL; unset means the index in DOCENT_DATA"),
-    unset("QDRANT_HOST", "The same under another name; QDRANT_URL wins"),
+    unset("QDRANT_URL", "Qdrant server: host, host:port or URL; unset means the index in DOCENT_DATA")
+        .not_in_demo(),
+    unset("QDRANT_HOST", "The same under another name; QDRANT_URL wins").not_in_demo(),
     secret("QDRANT_API_KEY", "Key of the Qdrant server"),
-    setting("QDRANT_COLLECTION_NAME", "docs", "Collection to search"),
+    setting("QDRANT_COLLECTION_NAME", "docs", "Collection to search").not_in_demo(),
     unset(
         "ALLOWED_ORIGINS",
         "Origins whose pages may call Docent, comma-separated, or *; unset means none but its own",
     ),
     setting("HOST", "127.0.0.1", "Address to listen on"),
     setting("PORT", "8080", "Port to listen on; 0 takes a free one"),
-    unset("SITE_URL", "Where the documentation lives; makes relative links absolute"),
+    unset("SITE_URL", "Where the documentation lives; makes relative links absolute").not_in_demo(),
     unset("SITE_NAME", "Name of the documented product, for the prompt"),
     unset("INSTRUCTIONS", "Your own rules for answers, at most 2000 characters"),
     setting("FILTER_KEYS", "version,language", "Payload keys a request may filter by, comma-separated"),
-    setting("DOCENT_DATA", "./docent-data", "Folder of the embedded index"),
-    unset("PAYLOAD_TEXT_KEY", "Payload key of a passage's text, dots for nesting; unset tries the usual names"),
-    unset("PAYLOAD_TITLE_KEY", "Payload key of the page title"),
-    unset("PAYLOAD_SECTION_KEY", "Payload key of the heading"),
-    unset("PAYLOAD_URL_KEY", "Payload key of the address"),
-    unset("QDRANT_VECTOR_NAME", "Dense vector to search, where the collection has several"),
-    unset("QDRANT_SPARSE_NAME", "Sparse vector to search, where the collection has several"),
+    setting("DOCENT_DATA", "./docent-data", "Folder of the embedded index").not_in_demo(),
+    unset("PAYLOAD_TEXT_KEY", "Payload key of a passage's text, dots for nesting; unset tries the usual names")
+        .not_in_demo(),
+    unset("PAYLOAD_TITLE_KEY", "Payload key of the page title").not_in_demo(),
+    unset("PAYLOAD_SECTION_KEY", "Payload key of the heading").not_in_demo(),
+    unset("PAYLOAD_URL_KEY", "Payload key of the address").not_in_demo(),
+    unset("QDRANT_VECTOR_NAME", "Dense vector to search, where the collection has several").not_in_demo(),
+    unset("QDRANT_SPARSE_NAME", "Sparse vector to search, where the collection has several").not_in_demo(),
     setting("MAX_STREAMS", "512", "Answers that may be open at once; more are refused with 503"),
     setting("EMBED_TIMEOUT", "10s", "Bound on embedding a question, retries included"),
     setting("RETRIEVE_TIMEOUT", "5s", "Bound on searching the index"),

@@ -61,6 +61,12 @@ impl Vars {
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(|value| value.trim()).filter(|value| !value.is_empty())
     }
+
+    /// The value of a setting, the table's default, or `None`.
+    pub fn get_or_default(&self, name: &str) -> Option<&str> {
+        let default = SETTINGS.iter().find(|setting| setting.name == name).and_then(|setting| setting.default);
+        self.get(name).or(default)
+    }
 }
 
 /// The variables of a `.env` file; none where there is no file.
@@ -109,8 +115,7 @@ impl<'a> Reader<'a> {
 
     /// The value, the table's default, or `None`.
     pub(super) fn text(&self, name: &str) -> Option<&'a str> {
-        let default = SETTINGS.iter().find(|setting| setting.name == name).and_then(|setting| setting.default);
-        self.vars.get(name).or(default)
+        self.vars.get_or_default(name)
     }
 
     /// The value or default through `parse`, whose message completes "NAME …".

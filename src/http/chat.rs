@@ -44,23 +44,15 @@ pub(super) async fn chat(
     let question = request::read(&body, &app.rag.site.filter_keys)?;
     let permit = app.permits.try_acquire().ok_or(Error::Overloaded("every permit is taken"))?;
     let mut outcome = Outcome::new(Arc::clone(&id));
-    let grounded = match unless_expired(&app, app.rag.ground(question, arrived)).await.flatten() {
-        Ok(grounded) => grounded,
-        Err(error) => {
-            outcome.refused();
-            return Err(error);
-        }
-    };
+    let grounded = unless_expired(&app, app.rag.ground(question, arrived)).await;
+    let grounded = grounded.inspect_err(|_| outcome.refused())?;
     let events = app.rag.answer(grounded);
     match form {
         Form::Stream => Ok(sse::respond(events, outcome, permit, app.drain.expired.clone())),
         Form::Json => {
-            let answer = unless_expired(&app, collect(events, id)).await.flatten();
-            match &answer {
-                Ok(answer) => outcome.answered(&answer.summary),
-                Err(_) => outcome.refused(),
-            }
-            let answer = answer?;
+            let answer = unless_expired(&app, collect(events, id)).await;
+            let answer = answer.inspect_err(|_| outcome.refused())?;
+            outcome.answered(&answer.summary);
             let no_store = [(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))];
             Ok((no_store, Json(answer)).into_response())
         }
@@ -101,9 +93,9 @@ async fn collect(mut events: AnswerStream, request_id: Arc<str>) -> Result<Answe
 }
 
 /// Work that a shutdown ends once its grace is over.
-async fn unless_expired<T>(app: &App, work: impl Future<Output = T>) -> Result<T, Error> {
+async fn unless_expired<T>(app: &App, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
     tokio::select! {
-        output = work => Ok(output),
+        outcome = work => outcome,
         () = app.drain.expired.cancelled() => Err(Error::Overloaded("the shutdown's grace is over")),
     }
 }

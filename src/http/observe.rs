@@ -60,13 +60,12 @@ pub(super) async fn observe(State(app): State<Arc<App>>, mut request: Request, n
     let route = request.extensions().get::<MatchedPath>().map_or("(none)", MatchedPath::as_str).to_owned();
     request.extensions_mut().insert(RequestId(Arc::clone(&id)));
     request.extensions_mut().insert(Arrived(arrived));
-    let draining = app.drain.begun.is_cancelled();
     let mut response = next.run(request).await;
     let failure = response.extensions_mut().remove::<Arc<Error>>();
     if let Some(error) = &failure {
         response = with_problem(response, error, &id);
     }
-    if draining || app.drain.begun.is_cancelled() {
+    if app.drain.begun.is_cancelled() {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     if let Ok(value) = HeaderValue::from_str(&id) {
@@ -147,8 +146,8 @@ impl Outcome {
         let (embed_ms, retrieve_ms, total_ms) = (timings.embed_ms, timings.retrieve_ms, timings.total_ms);
         let (first_token_ms, cited) = (timings.first_token_ms, summary.cited.len());
         tracing::info!(
-            request_id = %self.id, status = name(status), finish_reason = name(finish_reason), cited, embed_ms, retrieve_ms, first_token_ms, total_ms,
-            "answered"
+            request_id = %self.id, status = name(status), finish_reason = name(finish_reason), cited, embed_ms,
+            retrieve_ms, first_token_ms, total_ms, "answered"
         );
     }
 

@@ -25,6 +25,7 @@ pub(super) fn router(app: &App) -> Router<Arc<App>> {
         .route("/", get(async || page(HTML, include_str!("../../static/demo.html"))))
         .route("/demo.css", get(async || page(CSS, include_str!("../../static/demo.css"))))
         .route("/demo.js", get(async || page(JS, include_str!("../../static/demo.js"))))
+        .route("/sse.js", get(async || page(JS, include_str!("../../static/sse.js"))))
         .route("/favicon.svg", get(async || page("image/svg+xml", include_str!("../../static/favicon.svg"))));
     for page in &app.pages {
         router = router.route(&page.address, get(handbook));

@@ -50,10 +50,11 @@ pub(super) fn respond(
 ) -> Response {
     let frames = async_stream::stream! {
         let _permit = permit;
+        let id = outcome.id();
         loop {
             let (frame, last) = match next(&mut events, &expired).await {
                 Step::Silence => (HEARTBEAT_FRAME, false),
-                Step::Event(event) => encode(event, &mut outcome),
+                Step::Event(event) => encode(event, &id, &mut outcome),
             };
             yield Ok::<_, Infallible>(frame);
             if last {
@@ -90,9 +91,7 @@ async fn next(events: &mut AnswerStream, expired: &CancellationToken) -> Step {
 }
 
 /// The frame of an event, and whether it is the last one.
-fn encode(event: Result<AnswerEvent, Error>, outcome: &mut Outcome) -> (Bytes, bool) {
-    let id = outcome.id();
-    let request_id = &*id;
+fn encode(event: Result<AnswerEvent, Error>, request_id: &str, outcome: &mut Outcome) -> (Bytes, bool) {
     match event {
         Ok(AnswerEvent::Sources(sources)) => (frame("sources", &Sources { request_id, sources }), false),
         Ok(AnswerEvent::Text(text)) => (frame("token", &Token { text }), false),

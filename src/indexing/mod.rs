@@ -32,20 +32,37 @@ pub struct HandbookPage {
     pub html: String,
 }
 
+/// A file of the handbook, read.
+struct Source {
+    file: &'static str,
+    source: &'static str,
+    page: markdown::Page,
+    address: String,
+}
+
+/// The handbook's files, in the order of its sidebar.
+fn handbook() -> Vec<Source> {
+    let read = |(file, source): &(&'static str, &'static str)| {
+        let page = markdown::read(source, routes::stem(file));
+        let address = routes::route(ROUTE_BASE, file, page.slug.as_deref());
+        Source { file, source, page, address }
+    };
+    HANDBOOK.iter().map(read).collect()
+}
+
 /// The handbook's pages, in the order of its sidebar.
 pub fn handbook_pages() -> Vec<HandbookPage> {
-    let address = |file: &str, source: &str| {
-        let slug = markdown::read(source, routes::stem(file)).slug;
-        routes::route(ROUTE_BASE, file, slug.as_deref())
+    let sources = handbook();
+    let by_file: BTreeMap<&str, &str> =
+        sources.iter().map(|source| (source.file, source.address.as_str())).collect();
+    let link =
+        |target: &str| routes::link(target, |file| by_file.get(file).map(|address| (*address).to_owned()));
+    let page = |source: &Source| HandbookPage {
+        address: source.address.clone(),
+        title: source.page.title.clone(),
+        html: markdown::render(source.source, link),
     };
-    let by_file: BTreeMap<&str, String> =
-        HANDBOOK.iter().map(|(file, source)| (*file, address(file, source))).collect();
-    let page = |(file, source): &(&str, &str)| HandbookPage {
-        address: address(file, source),
-        title: markdown::read(source, routes::stem(file)).title,
-        html: markdown::render(source, |target| routes::link(target, |file| by_file.get(file).cloned())),
-    };
-    HANDBOOK.iter().map(page).collect()
+    sources.iter().map(page).collect()
 }
 
 #[cfg(feature = "embedded")]
@@ -57,7 +74,7 @@ mod embedded {
 
     use uuid::Uuid;
 
-    use super::{HANDBOOK, ROUTE_BASE, markdown, routes};
+    use super::{Source, handbook};
     use crate::provider::{Embedding, Task, offline};
     use crate::retrieval::embedded::{Build, BuildError, Point};
     use crate::retrieval::payload::Payload;
@@ -69,8 +86,8 @@ mod embedded {
     /// What the engine or the file system said.
     pub async fn build_handbook(data: &Path) -> Result<usize, BuildError> {
         let mut points = Vec::new();
-        for (file, source) in HANDBOOK {
-            points.extend(page_points(file, source).await?);
+        for source in handbook() {
+            points.extend(page_points(source).await?);
         }
         let data = data.to_owned();
         let build = tokio::task::spawn_blocking(move || {
@@ -81,14 +98,13 @@ mod embedded {
         build.await.map_err(|_| BuildError::Engine("it panicked".to_owned()))?
     }
 
-    async fn page_points(file: &str, source: &str) -> Result<Vec<Point>, BuildError> {
-        let page = markdown::read(source, routes::stem(file));
-        let route = routes::route(ROUTE_BASE, file, page.slug.as_deref());
+    async fn page_points(source: Source) -> Result<Vec<Point>, BuildError> {
+        let Source { page, address, .. } = source;
         let mut points = Vec::new();
         for (index, chunk) in page.chunks.into_iter().enumerate() {
             let url = match &chunk.anchor {
-                Some(anchor) => format!("{route}#{anchor}"),
-                None => route.clone(),
+                Some(anchor) => format!("{address}#{anchor}"),
+                None => address.clone(),
             };
             let section = chunk.section.join(" › ");
             let text = format!("{}\n{section}\n\n{}", page.title, chunk.text);

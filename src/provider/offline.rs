@@ -92,7 +92,7 @@ fn quote(question: &str, passages: &[Passage]) -> Option<String> {
     };
     let mut quotes = Vec::new();
     for (rank, passage) in passages.iter().enumerate() {
-        let heading = format!("{} {}", passage.title, passage.section.as_deref().unwrap_or_default());
+        let heading = heading(passage);
         if total == 0.0 || found(&format!("{heading} {}", passage.text)) / total < MIN_COVERAGE {
             continue;
         }
@@ -118,10 +118,7 @@ fn quote(question: &str, passages: &[Passage]) -> Option<String> {
 /// word counts, so that a question whose words are all common still finds its page.
 fn likeness(question: &str, passage: &Passage) -> f64 {
     let heading = passage.section.as_deref().unwrap_or(&passage.title);
-    let all = |text: &str| -> BTreeSet<String> {
-        let lower = text.to_lowercase();
-        lower.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).map(str::to_owned).collect()
-    };
+    let all = |text: &str| -> BTreeSet<String> { runs(&text.to_lowercase()).map(str::to_owned).collect() };
     let (question, heading) = (all(question), all(heading));
     let shared = question.intersection(&heading).count() as f64;
     let likeness = shared / question.union(&heading).count().max(1) as f64;
@@ -129,16 +126,16 @@ fn likeness(question: &str, passage: &Passage) -> f64 {
     if likeness > 0.5 { 2.0 * likeness * likeness } else { 0.0 }
 }
 
+/// What a passage stands under.
+fn heading(passage: &Passage) -> String {
+    format!("{} {}", passage.title, passage.section.as_deref().unwrap_or_default())
+}
+
 /// How much each word of the question says: the rarer among the passages, the more; one that none has says most.
 fn weights(asked: &BTreeSet<String>, passages: &[Passage]) -> HashMap<String, f64> {
-    let texts: Vec<BTreeSet<String>> = passages
-        .iter()
-        .map(|p| {
-            words(&format!("{} {} {}", p.title, p.section.as_deref().unwrap_or_default(), p.text))
-                .into_iter()
-                .collect()
-        })
-        .collect();
+    let whole =
+        |passage: &Passage| words(&format!("{} {}", heading(passage), passage.text)).into_iter().collect();
+    let texts: Vec<BTreeSet<String>> = passages.iter().map(whole).collect();
     let weight = |word: &String| {
         let holders = texts.iter().filter(|text| text.contains(word)).count();
         1.0 + ((texts.len() as f64 + 1.0) / (holders as f64 + 1.0)).ln()
@@ -226,12 +223,17 @@ fn sentences(prose: &str) -> Vec<String> {
     trimmed.filter(|sentence| sentence.chars().any(char::is_alphanumeric)).map(str::to_owned).collect()
 }
 
+/// The runs of letters and digits in a text.
+fn runs(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|c: char| !c.is_alphanumeric()).filter(|run| !run.is_empty())
+}
+
 /// The words of a text that carry meaning, in lower case and cut to their stems. Scripts without spaces give pairs
 /// of characters.
 fn words(text: &str) -> Vec<String> {
     let lower = text.to_lowercase();
     let mut words = Vec::new();
-    for run in lower.split(|c: char| !c.is_alphanumeric()).filter(|run| !run.is_empty()) {
+    for run in runs(&lower) {
         if run.chars().any(|c| ('\u{2e80}'..='\u{ffdc}').contains(&c)) {
             let chars: Vec<char> = run.chars().collect();
             words.extend(chars.windows(2.min(chars.len())).map(|pair| pair.iter().collect::<String>()));

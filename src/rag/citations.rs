@@ -324,6 +324,7 @@ mod tests {
             ("A [1 B", "A [1 B", vec![]),
             ("A [1", "A [1", vec![]),
             ("A [9[9]] [9[8]9] [1[9]]", "A [9…] [9…9] [1…]", vec![]),
+            ("[3[3]]", "[3…]", vec![]),
             ("[link](/x) [9](/y)", "[link](/x) (/y)", vec![]),
         ] {
             assert_eq!(check(2, text), (expected.to_owned(), cited, false), "{text}");

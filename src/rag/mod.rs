@@ -17,7 +17,7 @@ use crate::chat::{
 use crate::config::{LimitsConfig, SiteConfig};
 use crate::error::Error;
 use crate::limits::{MAX_ANSWER_BYTES, SNIPPET_CHARS};
-use crate::provider::{self, Delta, DeltaStream, End, Generation, Prompt, Provider, Task};
+use crate::provider::{self, Delta, DeltaStream, End, Generation, NOT_IN_DOCS, Prompt, Provider, Task};
 use crate::retrieval::{self, Index, Search};
 
 use citations::Citations;
@@ -237,18 +237,10 @@ impl Draft {
         events
     }
 
-    /// The whole answer where there is nothing to ask a model about.
-    fn nothing_found(mut self) -> [AnswerEvent; 2] {
-        self.timings.total_ms = millis(self.started.elapsed());
-        let summary = Summary {
-            status: Status::NotInDocs,
-            cited: Vec::new(),
-            finish_reason: FinishReason::Stop,
-            model: None,
-            usage: None,
-            timings: self.timings,
-        };
-        [AnswerEvent::Text(NOT_IN_DOCS_SENTENCE.to_owned()), AnswerEvent::Done(summary)]
+    /// The whole answer where there is nothing to ask a model about: a refusal without words.
+    fn nothing_found(mut self) -> Vec<AnswerEvent> {
+        self.show(NOT_IN_DOCS);
+        self.finish(End { finish_reason: FinishReason::Stop, model: None, usage: None })
     }
 }
 

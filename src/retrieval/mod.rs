@@ -13,12 +13,17 @@ use std::time::Duration;
 
 use crate::chat::{Filter, Passage};
 
+use fusion::{Candidate, fuse};
+use payload::{Payload, Reading};
+
 #[cfg(feature = "embedded")]
 pub use embedded::Embedded;
 pub use remote::Remote;
 
 /// Candidates each leg contributes for one wanted passage: fusion needs more than it returns.
 const CANDIDATES_PER_PASSAGE: usize = 4;
+/// Points looked at to learn the payload's keys.
+const SAMPLE_POINTS: u32 = 16;
 /// Fewest candidates of a leg.
 const MIN_CANDIDATES: usize = 20;
 
@@ -51,6 +56,12 @@ impl Search {
     fn candidates(&self) -> usize {
         (self.top_k * CANDIDATES_PER_PASSAGE).max(MIN_CANDIDATES)
     }
+}
+
+/// The best passages of a search's legs; candidates without text are left out.
+fn best(legs: Vec<Vec<Candidate<Payload>>>, reading: &Reading, top_k: usize) -> Vec<Passage> {
+    let fused = fuse(legs, usize::MAX).into_iter();
+    fused.filter_map(|(payload, score)| reading.passage(&payload, score)).take(top_k).collect()
 }
 
 /// What an index holds, as `docent check` prints it.

@@ -3,6 +3,8 @@
 //! Known shapes, in the order in which they are tried: plain keys; LangChain's `page_content` and `metadata`;
 //! LlamaIndex's `_node_content`, a JSON text; Haystack's `content` and `meta`.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value};
 use url::Url;
 
@@ -129,17 +131,16 @@ fn is_file(text: &str) -> bool {
     )
 }
 
-/// The keys of a payload, nested ones with dots, sorted.
-pub fn keys(payload: &Payload) -> Vec<String> {
-    let mut keys: Vec<String> = Vec::new();
-    for (key, value) in payload {
+/// The keys of all `payloads`, nested ones with dots, sorted.
+pub fn keys(payloads: &[Payload]) -> Vec<String> {
+    let mut keys = BTreeSet::new();
+    for (key, value) in payloads.iter().flatten() {
         match value {
             Value::Object(inner) => keys.extend(inner.keys().map(|inner| format!("{key}.{inner}"))),
-            _ => keys.push(key.clone()),
+            _ => drop(keys.insert(key.clone())),
         }
     }
-    keys.sort();
-    keys
+    keys.into_iter().collect()
 }
 
 /// LlamaIndex keeps a node as JSON text; its metadata stands beside its text.

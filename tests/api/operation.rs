@@ -5,14 +5,25 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio::sync::mpsc::UnboundedSender;
 
 use crate::fake_gemini::{FakeGemini, Reply, error, finish, gate, text as said};
 use crate::fake_qdrant::FakeQdrant;
-use crate::helpers::{TestApp, spawn, spawn_app, spawn_demo, text, vars, within};
+use crate::helpers::{Stream, TestApp, spawn, spawn_app, spawn_demo, text, vars, within};
 
 async fn app(settings: &[(&str, &str)]) -> (TestApp, FakeGemini, FakeQdrant) {
     let (gemini, qdrant) = (FakeGemini::start().await, FakeQdrant::start().await);
     (spawn_app(&gemini, &qdrant, settings).await, gemini, qdrant)
+}
+
+/// An answer that has shown its sources and waits for the model, whose chunks come through the gate.
+async fn held(app: &TestApp, gemini: &FakeGemini) -> (UnboundedSender<Vec<u8>>, Stream) {
+    let (chunks, reply) = gate();
+    gemini.on_generate(reply);
+    let mut stream = app.ask_stream("How?").await;
+    stream.head().await;
+    stream.event().await;
+    (chunks, stream)
 }
 
 /// Waits until `holds` does.
@@ -139,11 +150,7 @@ async fn a_reader_who_leaves_ends_the_models_work_at_every_stage() {
     eventually(async || gemini.open_streams() == 1).await;
     drop(stream);
     within(gemini.all_closed()).await;
-    let (chunks, reply) = gate();
-    gemini.on_generate(reply);
-    let mut stream = app.ask_stream("How?").await;
-    stream.head().await;
-    stream.event().await;
+    let (chunks, mut stream) = held(&app, &gemini).await;
     chunks.send(said("Hi")).unwrap();
     stream.event().await;
     drop(stream);
@@ -153,11 +160,7 @@ async fn a_reader_who_leaves_ends_the_models_work_at_every_stage() {
 #[tokio::test]
 async fn a_full_server_sheds_at_once_and_a_permit_lasts_as_long_as_its_stream() {
     let (app, gemini, _qdrant) = app(&[("MAX_STREAMS", "1")]).await;
-    let (chunks, reply) = gate();
-    gemini.on_generate(reply);
-    let mut stream = app.ask_stream("How?").await;
-    stream.head().await;
-    stream.event().await;
+    let (chunks, mut stream) = held(&app, &gemini).await;
     let refused = app.ask(&json!({"query": "x"})).await;
     assert_eq!(refused.status(), 503);
     assert_eq!(refused.headers()["retry-after"], "1");
@@ -236,11 +239,7 @@ async fn a_crowd_that_comes_and_goes_gets_its_own_answers_and_leaves_nothing_beh
 #[tokio::test]
 async fn a_shutdown_lets_open_answers_finish_and_takes_no_new_work() {
     let (app, gemini, _qdrant) = app(&[]).await;
-    let (chunks, reply) = gate();
-    gemini.on_generate(reply);
-    let mut stream = app.ask_stream("How?").await;
-    stream.head().await;
-    stream.event().await;
+    let (chunks, mut stream) = held(&app, &gemini).await;
     let mut idle = TcpStream::connect(&app.address).await.unwrap();
     idle.write_all(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
     let mut buffer = [0; 4096];
@@ -302,11 +301,7 @@ async fn a_reader_who_takes_nothing_is_dropped_and_with_it_its_answer() {
 #[tokio::test]
 async fn silence_is_filled_with_a_comment_line_without_a_blank_line() {
     let (app, gemini, _qdrant) = app(&[]).await;
-    let (chunks, reply) = gate();
-    gemini.on_generate(reply);
-    let mut stream = app.ask_stream("How?").await;
-    stream.head().await;
-    stream.event().await;
+    let (chunks, mut stream) = held(&app, &gemini).await;
     let heartbeat = tokio::time::timeout(Duration::from_secs(20), stream.chunk()).await;
     assert_eq!(heartbeat.expect("a heartbeat after 15 s").as_deref(), Some(": hb\n"));
     chunks.send(said("Hi")).unwrap();

@@ -154,7 +154,7 @@ test("a stream that ends without its last event is told as cut", async (t) => {
 test("the stream's reader gives the same events wherever the bytes are cut", async (t) => {
   const page = await open(t);
   const outcomes = await page.evaluate(async () => {
-    const { SseParser } = await import(new URL("/demo.js", location.href).href);
+    const { SseParser } = await import(new URL("/sse.js", location.href).href);
     const text =
       '\ufeff: hb\nevent: token\r\ndata: {"t":"ü🦀"}\r\n\r\n: hb\ndata: a\rdata:b\r\revent: x\n\ndata: open';
     const bytes = new TextEncoder().encode(text);

@@ -1,43 +1,29 @@
 //! Gemini over its REST API (v1beta): HTTP/1.1, one connection per open answer, no redirects, the key in
 //! `x-goog-api-key` and nowhere else, bodies read through a bound.
-//!
-//! The stream is read by `reqwest-eventsource`, always with `retry::Never`: by itself it would send the POST again
-//! at the end of every body, and a POST that generates is paid for. Its limits, which we live with: it drops lines
-//! outside `data:` and a last event without its blank line (both end as a truncated answer), it panics on a byte
-//! order mark (caught here), it tells of bytes that are not UTF-8 only at the end of the body, and it bounds no line and
-//! reads a long one again with every packet (8 MB took 5 s); for both, the deadlines of `rag` are the bound.
 
+mod answer;
 mod retry;
 mod wire;
 
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::{FutureExt as _, StreamExt as _};
 use reqwest::{RequestBuilder, Response, StatusCode};
-use reqwest_eventsource::{Event, EventSource};
+use reqwest_eventsource::Event;
 use secrecy::ExposeSecret as _;
 use serde_json::Value;
-use tokio::time::Instant;
 
-use crate::chat::{FinishReason, clip};
+use crate::chat::for_log;
 use crate::config::{GeminiConfig, LimitsConfig};
 use crate::limits::MAX_UPSTREAM_BODY_BYTES;
-use crate::provider::{Delta, DeltaStream, Error, Prompt, Task};
+use crate::provider::{DeltaStream, Error, Prompt, Task};
 
+use answer::{AFTER_EMPTY_FINISH, Answer};
 use retry::{Fault, Retry, Schedule};
-use wire::{ApiError, Decoder, EventFault};
+use wire::ApiError;
 
 /// How long a connection may take to open.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-/// Once a finish reason has come after text, how long to wait for more of it or the end of the body: then it is done.
-/// Some proxies send `STOP` with every event, so it is no sign by itself.
-const AFTER_FINISH: Duration = Duration::from_secs(5);
-/// The same where no text has come: then it may be asked once more, which takes time too.
-const AFTER_EMPTY_FINISH: Duration = Duration::from_secs(1);
-/// Characters of an upstream's message that go to the log.
-const MAX_CAUSE_CHARS: usize = 300;
 
 /// A client of Gemini; clones share its connections.
 #[derive(Clone)]
@@ -184,16 +170,7 @@ impl Gemini {
     /// One attempt at an answer, as far as its first visible text or its end.
     async fn open(&self, request: &Value) -> Result<Answer, Fault> {
         let url = format!("{}?alt=sse", self.url(self.generative_model(), "streamGenerateContent"));
-        let mut source = EventSource::new(self.post(url, request))
-            .map_err(|_| Fault::unusable("a request that cannot be sent"))?;
-        source.set_retry_policy(Box::new(reqwest_eventsource::retry::Never));
-        let mut answer = Answer {
-            source,
-            decoder: Decoder::default(),
-            first: String::new(),
-            answering: false,
-            gemini: self.clone(),
-        };
+        let mut answer = Answer::new(self.clone(), self.post(url, request))?;
         match answer.next_event().await {
             Some(Ok(Event::Open)) => {}
             Some(Err(reqwest_eventsource::Error::InvalidStatusCode(_, response))) => {
@@ -240,6 +217,17 @@ impl Gemini {
         }
     }
 
+    /// An error object inside a 200: by its code, and whatever is not a request to wait has failed.
+    fn in_stream(&self, error: &ApiError) -> Fault {
+        let fault = self.fault(error);
+        match fault.error {
+            Error::Refused(cause) | Error::Timeout(cause) => {
+                Fault { error: Error::Failed(cause), retry: Retry::No }
+            }
+            _ => fault,
+        }
+    }
+
     fn url(&self, model: &str, method: &str) -> String {
         format!("{}/v1beta/models/{model}:{method}", self.config.base_url)
     }
@@ -255,126 +243,9 @@ impl Gemini {
         request.header("x-goog-api-key", key)
     }
 
-    /// Somebody else's text, fit for a log line: without the key, without control characters, short.
+    /// Gemini's text, fit for a log line, and without the key.
     fn public(&self, text: &str) -> String {
-        let text = text.replace(self.config.api_key.expose_secret(), "[redacted]");
-        clip(&text, MAX_CAUSE_CHARS).chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
-    }
-}
-
-/// An answer under way.
-struct Answer {
-    source: EventSource,
-    decoder: Decoder,
-    first: String,
-    /// Whether `first` is the beginning of an answer.
-    answering: bool,
-    gemini: Gemini,
-}
-
-impl Answer {
-    /// The next thing the reader of the stream has to say, a panic of it included.
-    async fn next_event(&mut self) -> Option<Result<Event, reqwest_eventsource::Error>> {
-        let next = AssertUnwindSafe(self.source.next()).catch_unwind().await;
-        next.unwrap_or_else(|_| {
-            tracing::error!("reqwest-eventsource panicked on what Gemini sent");
-            self.source.close();
-            None
-        })
-    }
-
-    /// Reads until there is visible text, which it keeps in `first`, or the stream has ended in a way that is an
-    /// answer: a finish reason other than `STOP` needs no text.
-    async fn advance_to_text(&mut self) -> Result<(), Fault> {
-        while let Some(text) = self.next_text().await? {
-            self.first.push_str(&text);
-            if !self.first.trim().is_empty() {
-                self.answering = true;
-                return Ok(());
-            }
-        }
-        match self.decoder.end("") {
-            Some(end) if end.finish_reason == FinishReason::Stop => {
-                Err(Fault { error: Error::Failed("STOP without any text".to_owned()), retry: Retry::Once })
-            }
-            Some(_) => Ok(()),
-            None if self.decoder.events() == 0 => Err(Fault { error: Error::Truncated, retry: Retry::Once }),
-            None => Err(Fault { error: Error::Truncated, retry: Retry::No }),
-        }
-    }
-
-    /// The next visible text; `None` at the end, however it came.
-    async fn next_text(&mut self) -> Result<Option<String>, Fault> {
-        let began = Instant::now();
-        let mut deadline = None;
-        loop {
-            if self.decoder.finished() && deadline.is_none() {
-                deadline = Some(self.patience(began));
-            }
-            let event = match deadline {
-                None => self.next_event().await,
-                Some(deadline) => match tokio::time::timeout_at(deadline, self.next_event()).await {
-                    Ok(event) => event,
-                    Err(_) => return Ok(None),
-                },
-            };
-            match event {
-                Some(Ok(Event::Open)) => {}
-                Some(Ok(Event::Message(message))) => {
-                    let text = self.decoder.push(&message.data).map_err(|fault| match fault {
-                        EventFault::Unusable => Fault::unusable("an event that is no answer"),
-                        EventFault::Api(error) => self.gemini.in_stream(&error),
-                    })?;
-                    if !text.is_empty() {
-                        return Ok(Some(text));
-                    }
-                }
-                Some(Err(reqwest_eventsource::Error::Utf8(error)))
-                    if error.utf8_error().error_len().is_some() =>
-                {
-                    return Err(Fault::unusable("an event that is not UTF-8"));
-                }
-                // The end of the body, a cut connection, half an event: what came so far decides.
-                None | Some(Err(_)) => return Ok(None),
-            }
-        }
-    }
-
-    /// Until when to wait once a finish reason has come: well before the caller's own deadline for this text.
-    fn patience(&self, began: Instant) -> Instant {
-        let now = Instant::now();
-        if self.answering {
-            (now + AFTER_FINISH).min(began + self.gemini.gap / 10 * 9)
-        } else {
-            now + self.gemini.after_empty_finish
-        }
-    }
-
-    fn into_stream(mut self, model: String) -> DeltaStream {
-        let stream = async_stream::try_stream! {
-            if !self.first.is_empty() {
-                yield Delta::Text(std::mem::take(&mut self.first));
-                while let Some(text) = self.next_text().await.map_err(|fault| fault.error)? {
-                    yield Delta::Text(text);
-                }
-            }
-            let end = self.decoder.end(&model).ok_or(Error::Truncated)?;
-            yield Delta::End(end);
-        };
-        stream.boxed()
-    }
-}
-
-impl Gemini {
-    /// An error object inside a 200: by its code, and whatever is not a request to wait has failed.
-    fn in_stream(&self, error: &ApiError) -> Fault {
-        let fault = self.fault(error);
-        match fault.error {
-            Error::Refused(cause) | Error::Timeout(cause) => {
-                Fault { error: Error::Failed(cause), retry: Retry::No }
-            }
-            _ => fault,
-        }
+        for_log(&text.replace(self.config.api_key.expose_secret(), "[redacted]"))
     }
 }
 
@@ -405,5 +276,5 @@ fn transport(error: &reqwest::Error) -> String {
     } else {
         "connection broke"
     };
-    format!("{kind}: {}", clip(&text, MAX_CAUSE_CHARS))
+    format!("{kind}: {}", for_log(&text))
 }

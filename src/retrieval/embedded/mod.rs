@@ -16,17 +16,15 @@ use qdrant_edge::{
 };
 use tokio::sync::Semaphore;
 
-use super::fusion::{Candidate, fuse};
+use super::fusion::Candidate;
 use super::payload::{self, Payload, Reading};
-use super::{Description, Error, OpenError, Sample, Search};
+use super::{Description, Error, OpenError, SAMPLE_POINTS, Sample, Search, best};
 use crate::chat::{Filter, FilterValue, Passage};
 
 use generations::{DENSE, Manifest, SPARSE};
 
 pub use generations::{Build, BuildError, Point};
 
-/// Points looked at to learn the payload's keys.
-const SAMPLE_POINTS: usize = 16;
 /// How often a reader looks again when the generation it copies is replaced under its hands.
 const COPY_ATTEMPTS: usize = 5;
 
@@ -163,12 +161,8 @@ impl Generation {
         }
         let shard = EdgeShard::load(folder.path(), None).map_err(|error| unusable(error.to_string()))?;
         let bm25 = EdgeBm25::new(EdgeBm25Config::default()).map_err(|error| unusable(error.to_string()))?;
-        let mut keys: Vec<String> = scroll(&shard, SAMPLE_POINTS, false)?
-            .iter()
-            .flat_map(|(payload, _)| payload::keys(payload))
-            .collect();
-        keys.sort();
-        keys.dedup();
+        let payloads: Vec<Payload> =
+            scroll(&shard, SAMPLE_POINTS as usize, false)?.into_iter().map(|(payload, _)| payload).collect();
         let description = Description {
             place: format!("embedded index in {}", data.display()),
             points: manifest.points as u64,
@@ -178,7 +172,7 @@ impl Generation {
             dimensions: manifest.dimensions,
             distance: "Cosine".to_owned(),
             sparse_name: Some(SPARSE.to_owned()),
-            payload_keys: keys,
+            payload_keys: payload::keys(&payloads),
             model: Some(manifest.model),
         };
         Ok(Self { name, shard, bm25, description, _folder: folder })
@@ -202,9 +196,7 @@ impl Generation {
         } else {
             legs.push(Vec::new());
         }
-        let fused = fuse(legs, usize::MAX);
-        let passages = fused.into_iter().filter_map(|(payload, score)| reading.passage(&payload, score));
-        Ok(passages.take(search.top_k).collect())
+        Ok(best(legs, reading, search.top_k))
     }
 
     fn leg(

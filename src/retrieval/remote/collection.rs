@@ -1,17 +1,14 @@
 //! A look at the collection before it is searched: whether it is there, which of its vectors to search, and whether
 //! passages can be read from its payload.
 
-use qdrant_client::Qdrant;
 use qdrant_client::qdrant::{CollectionInfo, ScrollPointsBuilder, vectors_config};
+use qdrant_client::{Qdrant, QdrantError};
 use tonic::Code;
 
 use super::{OPEN_TIMEOUT, code, fault, json, within};
 use crate::config::RemoteConfig;
 use crate::retrieval::payload::{self, Payload, Reading};
-use crate::retrieval::{Description, Error, OpenError};
-
-/// Points looked at to learn the payload's keys.
-const SAMPLE_POINTS: u32 = 16;
+use crate::retrieval::{Description, Error, OpenError, SAMPLE_POINTS};
 
 /// What the collection holds and what of it is searched.
 ///
@@ -26,9 +23,7 @@ pub(super) async fn look(
     let info = read_collection(client, config).await?;
     let mut description = describe(config, &info)?;
     let payloads = scroll_payloads(client, config).await?;
-    let mut keys: Vec<String> = payloads.iter().flat_map(payload::keys).collect();
-    keys.sort();
-    keys.dedup();
+    let keys = payload::keys(&payloads);
     if !payloads.is_empty() && payloads.iter().all(|payload| reading.passage(payload, 0.0).is_none()) {
         let tried = match &config.keys.text {
             Some(key) => format!("the payload key {key:?}"),
@@ -47,10 +42,7 @@ pub(super) async fn look(
 async fn read_collection(client: &Qdrant, config: &RemoteConfig) -> Result<CollectionInfo, OpenError> {
     let unusable = |cause: &str| OpenError::Unusable(format!("Qdrant at {}: {cause}", config.url));
     let call = client.collection_info(&config.collection);
-    let Ok(answer) = tokio::time::timeout(OPEN_TIMEOUT, call).await else {
-        return Err(open_error(config)(Error::Timeout));
-    };
-    match answer {
+    match within(OPEN_TIMEOUT, call).await {
         Ok(response) => response.result.ok_or_else(|| unusable("sent no description of the collection")),
         Err(error) if code(&error) == Some(Code::NotFound) => {
             let there = within(OPEN_TIMEOUT, client.list_collections()).await.map_err(open_error(config))?;
@@ -61,12 +53,12 @@ async fn read_collection(client: &Qdrant, config: &RemoteConfig) -> Result<Colle
                 "there is no collection {wanted:?}; set QDRANT_COLLECTION_NAME to one that exists ({names})"
             )))
         }
-        Err(error) => Err(open_error(config)(fault(&error))),
+        Err(error) => Err(open_error(config)(error)),
     }
 }
 
-pub(super) fn open_error(config: &RemoteConfig) -> impl Fn(Error) -> OpenError {
-    |error| match error {
+pub(super) fn open_error(config: &RemoteConfig) -> impl Fn(QdrantError) -> OpenError {
+    |error| match fault(&error) {
         Error::Refused(cause) => OpenError::Unusable(format!(
             "Qdrant at {} refuses: {cause}; check QDRANT_URL, QDRANT_API_KEY and QDRANT_COLLECTION_NAME",
             config.url

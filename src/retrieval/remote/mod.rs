@@ -13,10 +13,10 @@ use qdrant_client::{Qdrant, QdrantError};
 use secrecy::ExposeSecret as _;
 use tonic::Code;
 
-use super::fusion::{Candidate, fuse};
+use super::fusion::Candidate;
 use super::payload::{Payload, Reading};
-use super::{Description, Error, OpenError, Sample, Search};
-use crate::chat::{Filter, FilterValue, Passage};
+use super::{Description, Error, OpenError, Sample, Search, best};
+use crate::chat::{Filter, FilterValue, Passage, for_log};
 use crate::config::RemoteConfig;
 
 /// The model a Qdrant server computes BM25 vectors with by itself (1.15 and later).
@@ -70,7 +70,7 @@ impl Remote {
     /// What keeps it from answering.
     pub async fn ping(&self) -> Result<(), Error> {
         let call = self.client.collection_info(&self.config.collection);
-        within(self.timeout, call).await.map(drop)
+        within(self.timeout, call).await.map(drop).map_err(|error| fault(&error))
     }
 
     /// The best passages, best first.
@@ -112,9 +112,7 @@ impl Remote {
             };
             leg.result.into_iter().map(point).collect()
         });
-        let fused = fuse(legs.collect(), usize::MAX);
-        let passages = fused.into_iter().filter_map(|(payload, score)| self.reading.passage(&payload, score));
-        Ok(passages.take(search.top_k).collect())
+        Ok(best(legs.collect(), &self.reading, search.top_k))
     }
 
     /// A few stored points with their vectors.
@@ -127,7 +125,8 @@ impl Remote {
             .limit(count)
             .with_payload(true)
             .with_vectors(true);
-        let response = within(self.timeout, self.client.scroll(request)).await?;
+        let response =
+            within(self.timeout, self.client.scroll(request)).await.map_err(|error| fault(&error))?;
         let sample = |point: qdrant_client::qdrant::RetrievedPoint| {
             let vector = match point.vectors?.get_vector_by_name(&self.description.vector_name)? {
                 vector_output::Vector::Dense(dense) => dense.data,
@@ -165,10 +164,7 @@ impl Remote {
         let document =
             Document { text: "documentation".to_owned(), model: BM25_MODEL.to_owned(), ..Default::default() };
         let query = self.query(document, sparse, 1, &None);
-        let Ok(answer) = tokio::time::timeout(OPEN_TIMEOUT, self.client.query(query)).await else {
-            return Err(collection::open_error(&self.config)(Error::Timeout));
-        };
-        match answer {
+        match within(OPEN_TIMEOUT, self.client.query(query)).await {
             Ok(_) => Ok(()),
             // A server without inference says Internal, an older one InvalidArgument.
             Err(error)
@@ -182,7 +178,7 @@ impl Remote {
                 self.description.sparse_name = None;
                 Ok(())
             }
-            Err(error) => Err(collection::open_error(&self.config)(fault(&error))),
+            Err(error) => Err(collection::open_error(&self.config)(error)),
         }
     }
 }
@@ -218,13 +214,13 @@ fn filter(filter: &Filter) -> Option<QdrantFilter> {
     (!keys.is_empty()).then(|| QdrantFilter::must(keys))
 }
 
-/// One call within its deadline; the client's own retry counts towards it.
-async fn within<T>(timeout: Duration, call: impl Future<Output = Result<T, QdrantError>>) -> Result<T, Error> {
-    match tokio::time::timeout(timeout, call).await {
-        Ok(Ok(response)) => Ok(response),
-        Ok(Err(error)) => Err(fault(&error)),
-        Err(_) => Err(Error::Timeout),
-    }
+/// One call within its deadline, missed as if the server had said so; the client's own retry counts towards it.
+async fn within<T>(
+    timeout: Duration,
+    call: impl Future<Output = Result<T, QdrantError>>,
+) -> Result<T, QdrantError> {
+    let missed = |_| Err(tonic::Status::deadline_exceeded("no answer in time").into());
+    tokio::time::timeout(timeout, call).await.unwrap_or_else(missed)
 }
 
 /// The server's code, where it answered.
@@ -261,8 +257,7 @@ fn fault(error: &QdrantError) -> Error {
 fn cause(status: &tonic::Status) -> String {
     // tonic appends the debug form of its own error.
     let message = status.message().split(": tonic::").next().unwrap_or_default();
-    let message: String = message.chars().map(|c| if c.is_control() { ' ' } else { c }).take(300).collect();
-    format!("{:?} {message}", status.code())
+    format!("{:?} {}", status.code(), for_log(message))
 }
 
 fn json(payload: std::collections::HashMap<String, qdrant_client::qdrant::Value>) -> Payload {
