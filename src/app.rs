@@ -1,18 +1,22 @@
 //! Everything a request needs, built from a [`Config`] by one function that `main` and the tests share.
 
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use url::Url;
 
-use crate::config::{AllowedOrigins, Config, IndexConfig};
-use crate::indexing;
+use crate::config::{AllowedOrigins, Config, DemoConfig, IndexConfig};
+use crate::indexing::{self, Docs, Folder, Progress, Root, Site};
 use crate::limits::Permits;
 use crate::provider::gemini::{Gemini, Reach};
 use crate::provider::{Embedding, Generation, Offline, Provider};
 use crate::rag::Rag;
+#[cfg(feature = "embedded")]
+use crate::retrieval::Embedded;
 use crate::retrieval::payload::Reading;
 use crate::retrieval::{Index, OpenError, Remote};
 
@@ -32,8 +36,8 @@ pub struct App {
     pub readiness: Seen,
     /// Origins whose pages may call.
     pub allowed_origins: AllowedOrigins,
-    /// The handbook's pages; empty outside the demo.
-    pub pages: Vec<indexing::HandbookPage>,
+    /// The documentation as the demo serves it; nothing elsewhere.
+    pub site: Option<Site>,
     /// Whether and how far the server is shutting down.
     pub drain: Drain,
     /// Holds the demo's index while it is open.
@@ -129,21 +133,12 @@ impl App {
     /// A dependency that stays out of reach, or one that cannot work with these settings.
     pub async fn build(config: Config) -> Result<Arc<Self>, StartError> {
         let until = Instant::now() + START_PATIENCE;
-        let gemini = match &config.gemini {
-            Some(gemini) => {
-                let client = Gemini::new(gemini.clone(), &config.limits);
-                Some(client.map_err(|error| StartError::Other(format!("no HTTPS client: {error}")))?)
-            }
-            None => None,
-        };
-        let is_demo = matches!(config.index, IndexConfig::Handbook);
+        let gemini = gemini(&config)?;
+        let is_demo = matches!(config.index, IndexConfig::Demo(_));
         if let (Some(gemini), false) = (&gemini, is_demo) {
             patiently(until, "Gemini does not answer; see GOOGLE_GEMINI_BASE_URL", || reach(gemini)).await?;
         }
-        let embedding = match &gemini {
-            Some(gemini) if !is_demo => Embedding::Gemini(gemini.clone()),
-            _ => Embedding::Offline,
-        };
+        let embedding = embedding_of(gemini.as_ref().filter(|_| !is_demo));
         let generation = match gemini {
             Some(gemini) => Generation::Gemini(gemini),
             None => Generation::Offline(Offline { token_delay: config.offline_token_delay }),
@@ -152,13 +147,16 @@ impl App {
             qdrant: State::Ok,
             gemini: if config.gemini.is_some() { State::Ok } else { State::Offline },
         };
-        let (index, folder) = open_index(&config, &embedding, until).await?;
+        let Opened { index, site, folder } = open_index(&config, &embedding, until).await?;
         check_size(&embedding, &index)?;
+        for trouble in index.description().filter_troubles(&config.site.filter_keys) {
+            tracing::warn!("{trouble}");
+        }
         Ok(Arc::new(Self {
             permits: Permits::new(config.limits.max_streams),
             readiness: Seen(Mutex::new(readiness)),
             allowed_origins: config.allowed_origins,
-            pages: if is_demo { indexing::handbook_pages() } else { Vec::new() },
+            site,
             drain: Drain::default(),
             rag: Rag {
                 provider: Provider { embedding, generation },
@@ -210,6 +208,28 @@ impl App {
     }
 }
 
+fn gemini(config: &Config) -> Result<Option<Gemini>, StartError> {
+    let client = config.gemini.as_ref().map(|gemini| Gemini::new(gemini.clone(), &config.limits)).transpose();
+    client.map_err(|error| StartError::Other(format!("no HTTPS client: {error}")))
+}
+
+/// Who embeds what is indexed.
+///
+/// # Errors
+///
+/// That the TLS roots of this machine cannot be read.
+pub fn embedding(config: &Config) -> Result<Embedding, StartError> {
+    Ok(embedding_of(gemini(config)?.as_ref()))
+}
+
+/// Gemini, unless there is none or the operator wants passages and questions embedded offline.
+fn embedding_of(gemini: Option<&Gemini>) -> Embedding {
+    match gemini.filter(|gemini| gemini.embedding_model().is_some()) {
+        Some(gemini) => Embedding::Gemini(gemini.clone()),
+        None => Embedding::Offline,
+    }
+}
+
 /// Whether Gemini can be reached: a connection that opens is enough to start, whatever comes over it but a refusal.
 async fn reach(gemini: &Gemini) -> Result<(), StartError> {
     match gemini.reach().await {
@@ -228,18 +248,24 @@ async fn reach(gemini: &Gemini) -> Result<(), StartError> {
     }
 }
 
-async fn open_index(
-    config: &Config,
-    embedding: &Embedding,
-    until: Instant,
-) -> Result<(Index, Option<tempfile::TempDir>), StartError> {
+/// What a server searches, and what a demo shows beside it.
+struct Opened {
+    index: Index,
+    site: Option<Site>,
+    /// Holds the demo's index.
+    folder: Option<tempfile::TempDir>,
+}
+
+async fn open_index(config: &Config, embedding: &Embedding, until: Instant) -> Result<Opened, StartError> {
     let site = config.site.url.clone();
+    let opened = |index| Opened { index, site: None, folder: None };
     match &config.index {
         IndexConfig::Remote(remote) => {
             let reading = Reading { keys: remote.keys.clone(), site };
             let timeout = config.limits.retrieve_timeout;
             let open = || async {
-                Remote::open(remote.clone(), reading.clone(), timeout).await.map_err(StartError::from)
+                let open = Remote::open(remote.clone(), embedding.model(), reading.clone(), timeout);
+                open.await.map_err(StartError::from)
             };
             let remote = patiently(until, "Qdrant does not answer; see QDRANT_URL", open).await?;
             if remote.description().points == 0 {
@@ -248,69 +274,63 @@ async fn open_index(
                     remote.description().place
                 );
             }
-            Ok((Index::Remote(remote), None))
+            Ok(opened(Index::Remote(remote)))
         }
-        IndexConfig::Embedded { data } => embedded::open(data, embedding, site).await,
-        IndexConfig::Handbook => embedded::handbook(embedding, site).await,
+        IndexConfig::Embedded { data } => embedded(data, embedding, site).await.map(opened),
+        IndexConfig::Demo(demo) => open_demo(demo, &config.site.filter_keys, embedding).await,
     }
 }
 
 #[cfg(feature = "embedded")]
-mod embedded {
-    use std::path::Path;
-
-    use url::Url;
-
-    use super::{Embedding, Index, Reading, StartError, indexing};
-    use crate::retrieval::Embedded;
-
-    pub(super) async fn open(
-        data: &Path,
-        embedding: &Embedding,
-        site: Option<Url>,
-    ) -> Result<(Index, Option<tempfile::TempDir>), StartError> {
-        let reading = Reading { site, ..Reading::default() };
-        let index = Embedded::open(data, embedding.model(), reading).await?;
-        Ok((Index::Embedded(index), None))
-    }
-
-    pub(super) async fn handbook(
-        embedding: &Embedding,
-        site: Option<Url>,
-    ) -> Result<(Index, Option<tempfile::TempDir>), StartError> {
-        let other = |error: &dyn std::fmt::Display| StartError::Other(format!("the demo's index: {error}"));
-        let folder =
-            tempfile::Builder::new().prefix("docent-demo-").tempdir().map_err(|error| other(&error))?;
-        let points = indexing::build_handbook(folder.path()).await.map_err(|error| other(&error))?;
-        tracing::info!(points, "the handbook is indexed");
-        let (index, _) = open(folder.path(), embedding, site).await?;
-        Ok((index, Some(folder)))
-    }
+async fn embedded(data: &Path, embedding: &Embedding, site: Option<Url>) -> Result<Index, StartError> {
+    let reading = Reading { site, ..Reading::default() };
+    Ok(Index::Embedded(Embedded::open(data, embedding.model(), reading).await?))
 }
 
 #[cfg(not(feature = "embedded"))]
-mod embedded {
-    use std::path::Path;
+async fn embedded(_data: &Path, _embedding: &Embedding, _site: Option<Url>) -> Result<Index, StartError> {
+    let missing = "this build has no embedded index: set QDRANT_URL, or build with default features";
+    std::future::ready(Err(StartError::Settings(missing.to_owned()))).await
+}
 
-    use url::Url;
-
-    use super::{Embedding, Index, StartError};
-
-    const MISSING: &str = "this build has no embedded index: set QDRANT_URL, or build with default features";
-
-    pub(super) async fn open(
-        _data: &Path,
-        _embedding: &Embedding,
-        _site: Option<Url>,
-    ) -> Result<(Index, Option<tempfile::TempDir>), StartError> {
-        std::future::ready(Err(StartError::Settings(MISSING.to_owned()))).await
+/// Indexes the demo's documentation in a temporary folder and opens it.
+async fn open_demo(
+    demo: &DemoConfig,
+    filter_keys: &[String],
+    embedding: &Embedding,
+) -> Result<Opened, StartError> {
+    let root = Root {
+        route_base: demo.route_base.clone(),
+        language: demo.language.clone(),
+        filter_keys: filter_keys.to_vec(),
+        ..Root::default()
+    };
+    let docs = match &demo.docs {
+        Some(path) => Docs::Folder(Folder::open(path).map_err(StartError::Settings)?),
+        None => Docs::Handbook,
+    };
+    let other = |error: std::io::Error| StartError::Other(format!("the demo's index: {error}"));
+    let folder = tempfile::Builder::new().prefix("docent-demo-").tempdir().map_err(other)?;
+    let index = IndexConfig::Embedded { data: folder.path().to_owned() };
+    let stop = CancellationToken::new();
+    let summary = indexing::run(&docs, &root, &index, embedding, &mut Progress::Silent, &stop).await?;
+    for skipped in &summary.skipped {
+        tracing::warn!("left out {skipped}");
     }
+    let seconds = (summary.elapsed.as_secs_f64() * 10.0).round() / 10.0;
+    tracing::info!(pages = summary.pages, passages = summary.chunks, seconds, "the documentation is indexed");
+    let index = embedded(folder.path(), embedding, None).await?;
+    Ok(Opened { index, site: Some(Site::new(docs, &root)), folder: Some(folder) })
+}
 
-    pub(super) async fn handbook(
-        embedding: &Embedding,
-        site: Option<Url>,
-    ) -> Result<(Index, Option<tempfile::TempDir>), StartError> {
-        open(Path::new(""), embedding, site).await
+impl From<indexing::Error> for StartError {
+    fn from(error: indexing::Error) -> Self {
+        let sentence = error.to_string();
+        match error {
+            indexing::Error::Unusable(_) | indexing::Error::NoPage(_) => Self::Settings(sentence),
+            indexing::Error::Unreachable(_) => Self::Unreachable(sentence),
+            _ => Self::Other(sentence),
+        }
     }
 }
 

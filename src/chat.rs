@@ -67,6 +67,15 @@ pub enum FilterValue {
     Bool(bool),
 }
 
+/// A text as an index compares it.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Vector {
+    /// What an embedding model makes, of length 1.
+    Dense(Vec<f32>),
+    /// Weights of features, by feature in ascending order.
+    Sparse(Vec<(u32, f32)>),
+}
+
 /// A piece of the documentation that was retrieved.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Passage {
@@ -125,6 +134,9 @@ pub struct Summary {
     pub usage: Option<Usage>,
     /// How long the stages took.
     pub timings: Timings,
+    /// Citations that named no source and were dropped; measured, not sent.
+    #[serde(skip)]
+    pub invalid_citations: usize,
 }
 
 /// Whether an answer rests on the documentation.
@@ -180,6 +192,9 @@ pub struct Timings {
     /// From the request's arrival to the end of the answer.
     pub total_ms: f64,
 }
+
+/// What a reader is told when the documentation does not answer.
+pub const NOT_IN_DOCS_SENTENCE: &str = "The documentation does not seem to answer this question.";
 
 /// Characters of somebody else's message that go to the log.
 const MAX_CAUSE_CHARS: usize = 300;

@@ -19,6 +19,7 @@
 //! - [`provider`]: embedding and generation, by Gemini or offline.
 //! - [`retrieval`]: the passages, from a Qdrant server or the index in this process.
 //! - [`indexing`]: from Markdown pages to an index.
+//! - [`eval`]: measuring retrieval and answers with known questions.
 //! - [`chat`]: the domain types; imports no other room.
 //! - [`error`]: status, code and public text of every failure.
 //! - [`limits`]: every documented bound.
@@ -29,6 +30,7 @@ pub mod chat;
 pub mod cli;
 pub mod config;
 pub mod error;
+pub mod eval;
 pub mod http;
 pub mod indexing;
 pub mod limits;

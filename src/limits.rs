@@ -40,6 +40,8 @@ pub const MAX_ANSWER_BYTES: usize = 1024 * 1024;
 /// Bytes of an upstream's JSON body that Docent reads; a longer one is unusable.
 /// A 3,072-dimension embedding takes about 64 KiB.
 pub const MAX_UPSTREAM_BODY_BYTES: usize = 4 * 1024 * 1024;
+/// The same for a batch of embeddings: 100 of 3,072 values take 4 to 8 MiB, depending on the white space.
+pub const MAX_BATCH_BODY_BYTES: usize = 16 * 1024 * 1024;
 /// Characters of a snippet in `sources`.
 pub const SNIPPET_CHARS: usize = 240;
 

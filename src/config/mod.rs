@@ -1,7 +1,7 @@
 //! Settings by concern, validated once, before a port is bound.
 //!
-//! `main` gathers flags, environment and `.env` into one map ([`Vars`]); [`Config::serve`] and [`Config::demo`]
-//! read it. Tests pass a map of their own, so the process environment stays untouched.
+//! `main` gathers flags, environment and `.env` into one map ([`Vars`]); [`Config::serve`], [`Config::index`] and
+//! [`Config::demo`] read it. Tests pass a map of their own, so the process environment stays untouched.
 
 mod parse;
 mod settings;
@@ -57,8 +57,8 @@ pub struct GeminiConfig {
     pub api_key: SecretString,
     /// Without a trailing slash and without the version segment.
     pub base_url: String,
-    /// Model id, without `models/`.
-    pub embedding_model: String,
+    /// Model id, without `models/`; `None` embeds offline.
+    pub embedding_model: Option<String>,
     /// Model id, without `models/`.
     pub generative_model: String,
     /// How much the model thinks; `None` sends nothing.
@@ -75,8 +75,19 @@ pub enum IndexConfig {
         /// `DOCENT_DATA`.
         data: PathBuf,
     },
-    /// The bundled handbook, indexed at start in a temporary folder.
-    Handbook,
+    /// Documentation that is indexed at start, in a temporary folder.
+    Demo(DemoConfig),
+}
+
+/// What a demo shows.
+#[derive(Debug, Clone)]
+pub struct DemoConfig {
+    /// A folder of Markdown files; the bundled handbook without.
+    pub docs: Option<PathBuf>,
+    /// Where its pages are.
+    pub route_base: String,
+    /// Language tag of its pages.
+    pub language: Option<String>,
 }
 
 /// A collection on a Qdrant server.
@@ -154,16 +165,33 @@ impl Config {
         Self::read(reader, gemini, index)
     }
 
-    /// The demo: the bundled handbook, searched offline; with a Gemini key the answer is Gemini's.
+    /// A run that writes the index: needs a Gemini key, unless `EMBEDDING_MODEL` is `offline`.
+    ///
+    /// # Errors
+    ///
+    /// Every setting that is wrong or missing, by name.
+    pub fn index(vars: &Vars) -> Result<Self, ConfigError> {
+        let mut reader = Reader::new(vars);
+        let gemini = parse::gemini(&mut reader);
+        if gemini.is_none() && !parse::embeds_offline(&reader) {
+            let wanted =
+                "is not set: it embeds the passages (EMBEDDING_MODEL=offline needs none, and finds less)";
+            reader.fail("GEMINI_API_KEY", wanted);
+        }
+        let index = parse::index(&mut reader);
+        Self::read(reader, gemini, index)
+    }
+
+    /// A demo: searched offline; with a Gemini key the answer is Gemini's.
     ///
     /// # Errors
     ///
     /// Every setting that is wrong, by name.
-    pub fn demo(vars: &Vars) -> Result<Self, ConfigError> {
+    pub fn demo(vars: &Vars, demo: DemoConfig) -> Result<Self, ConfigError> {
         let mut reader = Reader::new(vars);
         let gemini = parse::gemini(&mut reader);
-        let mut config = Self::read(reader, gemini, IndexConfig::Handbook)?;
-        // The demo serves the handbook itself: its links stay on this server.
+        let mut config = Self::read(reader, gemini, IndexConfig::Demo(demo))?;
+        // The demo serves the pages itself: its links stay on this server.
         config.site.url = None;
         if let AllowedOrigins::List(origins) = &mut config.allowed_origins {
             // A Docusaurus in development may try the widget against the demo.
@@ -243,6 +271,10 @@ mod tests {
         Vars::from_iter(all)
     }
 
+    fn handbook() -> DemoConfig {
+        DemoConfig { docs: None, route_base: "/docs".to_owned(), language: None }
+    }
+
     fn remote(pairs: &[(&str, &str)]) -> RemoteConfig {
         match Config::serve(&vars(pairs)).unwrap().index {
             IndexConfig::Remote(remote) => remote,
@@ -254,7 +286,9 @@ mod tests {
     fn serve_refuses_to_start_without_a_key_and_demo_does_not() {
         let none = Vars::default();
         assert!(Config::serve(&none).unwrap_err().to_string().starts_with("GEMINI_API_KEY is not set"));
-        assert!(Config::demo(&none).unwrap().gemini.is_none());
+        assert!(Config::demo(&none, handbook()).unwrap().gemini.is_none());
+        assert!(Config::index(&none).unwrap_err().to_string().contains("EMBEDDING_MODEL=offline"));
+        assert!(Config::index(&Vars::from_iter([("EMBEDDING_MODEL", "offline")])).unwrap().gemini.is_none());
     }
 
     #[test]

@@ -6,6 +6,7 @@ use url::Url;
 
 use super::vars::Reader;
 use super::{GeminiConfig, IndexConfig, PayloadKeys, RemoteConfig};
+use crate::provider::offline;
 
 /// Port of Qdrant's REST interface, which people copy from their browser.
 const QDRANT_REST_PORT: u16 = 6333;
@@ -35,7 +36,10 @@ pub enum Thinking {
 pub(super) fn gemini(reader: &mut Reader<'_>) -> Option<GeminiConfig> {
     let name = if reader.text("GEMINI_API_KEY").is_some() { "GEMINI_API_KEY" } else { "GOOGLE_API_KEY" };
     let base_url = reader.parse("GOOGLE_GEMINI_BASE_URL", base_url);
-    let embedding_model = reader.parse("EMBEDDING_MODEL", model_id);
+    let embedding_model = match embeds_offline(reader) {
+        true => None,
+        false => Some(reader.parse("EMBEDDING_MODEL", model_id).unwrap_or_default()),
+    };
     let generative_model = reader.parse("GENERATIVE_MODEL", model_id);
     let thinking = reader.parse("THINKING", thinking);
     let key = reader.text(name)?;
@@ -43,10 +47,15 @@ pub(super) fn gemini(reader: &mut Reader<'_>) -> Option<GeminiConfig> {
     Some(GeminiConfig {
         api_key,
         base_url: base_url.unwrap_or_default(),
-        embedding_model: embedding_model.unwrap_or_default(),
+        embedding_model,
         generative_model: generative_model.unwrap_or_default(),
         thinking,
     })
+}
+
+/// Whether the operator wants no embedding model, by the word or by the name that an index records.
+pub(super) fn embeds_offline(reader: &Reader<'_>) -> bool {
+    reader.text("EMBEDDING_MODEL").is_some_and(|model| model == "offline" || model == offline::MODEL)
 }
 
 pub(super) fn index(reader: &mut Reader<'_>) -> IndexConfig {

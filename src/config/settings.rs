@@ -11,56 +11,74 @@ pub struct Setting {
     pub secret: bool,
     /// Whether it means anything to the demo, which brings its own index and serves its own pages.
     pub in_demo: bool,
+    /// Whether it means anything to a run that writes the index.
+    pub in_index: bool,
     /// One line of help.
     pub help: &'static str,
 }
 
 const fn setting(name: &'static str, default: &'static str, help: &'static str) -> Setting {
-    Setting { name, default: Some(default), secret: false, in_demo: true, help }
+    Setting { name, default: Some(default), secret: false, in_demo: true, in_index: false, help }
 }
 
 const fn unset(name: &'static str, help: &'static str) -> Setting {
-    Setting { name, default: None, secret: false, in_demo: true, help }
+    Setting { name, default: None, secret: false, in_demo: true, in_index: false, help }
 }
 
 const fn secret(name: &'static str, help: &'static str) -> Setting {
-    Setting { name, default: None, secret: true, in_demo: true, help }
+    Setting { name, default: None, secret: true, in_demo: true, in_index: false, help }
 }
 
 impl Setting {
     const fn not_in_demo(self) -> Self {
         Self { in_demo: false, ..self }
     }
+
+    const fn in_index(self) -> Self {
+        Self { in_index: true, ..self }
+    }
 }
 
 /// Every setting, in the order in which help and `.env.example` show them.
 pub const SETTINGS: &[Setting] = &[
-    secret("GEMINI_API_KEY", "Key of the Gemini API; serve needs it"),
-    secret("GOOGLE_API_KEY", "The same under Google's name; GEMINI_API_KEY wins"),
-    setting("GOOGLE_GEMINI_BASE_URL", "https://generativelanguage.googleapis.com", "Where the Gemini API is"),
-    setting("EMBEDDING_MODEL", "gemini-embedding-001", "Model that embeds questions; must be the collection's")
-        .not_in_demo(),
+    secret("GEMINI_API_KEY", "Key of the Gemini API; serve needs it").in_index(),
+    secret("GOOGLE_API_KEY", "The same under Google's name; GEMINI_API_KEY wins").in_index(),
+    setting("GOOGLE_GEMINI_BASE_URL", "https://generativelanguage.googleapis.com", "Where the Gemini API is")
+        .in_index(),
+    setting(
+        "EMBEDDING_MODEL",
+        "gemini-embedding-001",
+        "Model that embeds, the same for index and serve; offline needs no key and finds less",
+    )
+    .not_in_demo()
+    .in_index(),
     setting("GENERATIVE_MODEL", "gemini-3.5-flash-lite", "Model that writes answers"),
     unset(
         "THINKING",
         "off, a level (minimal, low, medium, high) or a token budget; unset leaves it to the model",
     ),
     unset("QDRANT_URL", "Qdrant server: host, host:port or URL; unset means the index in DOCENT_DATA")
-        .not_in_demo(),
-    unset("QDRANT_HOST", "The same under another name; QDRANT_URL wins").not_in_demo(),
-    secret("QDRANT_API_KEY", "Key of the Qdrant server"),
-    setting("QDRANT_COLLECTION_NAME", "docs", "Collection to search").not_in_demo(),
+        .not_in_demo()
+        .in_index(),
+    unset("QDRANT_HOST", "The same under another name; QDRANT_URL wins").not_in_demo().in_index(),
+    secret("QDRANT_API_KEY", "Key of the Qdrant server").in_index(),
+    setting("QDRANT_COLLECTION_NAME", "docs", "Collection to search").not_in_demo().in_index(),
     unset(
         "ALLOWED_ORIGINS",
         "Origins whose pages may call Docent, comma-separated, or *; unset means none but its own",
     ),
     setting("HOST", "127.0.0.1", "Address to listen on"),
     setting("PORT", "8080", "Port to listen on; 0 takes a free one"),
-    unset("SITE_URL", "Where the documentation lives; makes relative links absolute").not_in_demo(),
+    unset("SITE_URL", "Where the documentation lives; makes relative links absolute").not_in_demo().in_index(),
     unset("SITE_NAME", "Name of the documented product, for the prompt"),
     unset("INSTRUCTIONS", "Your own rules for answers, at most 2000 characters"),
-    setting("FILTER_KEYS", "version,language", "Payload keys a request may filter by, comma-separated"),
-    setting("DOCENT_DATA", "./docent-data", "Folder of the embedded index").not_in_demo(),
+    setting(
+        "FILTER_KEYS",
+        "version,language",
+        "Payload keys a request may filter by, comma-separated; index takes them from the front matter",
+    )
+    .in_index(),
+    setting("DOCENT_DATA", "./docent-data", "Folder of the embedded index").not_in_demo().in_index(),
     unset("PAYLOAD_TEXT_KEY", "Payload key of a passage's text, dots for nesting; unset tries the usual names")
         .not_in_demo(),
     unset("PAYLOAD_TITLE_KEY", "Payload key of the page title").not_in_demo(),
@@ -78,8 +96,9 @@ pub const SETTINGS: &[Setting] = &[
     setting("RETRY_BUDGET", "5s", "Time after the start of a stage in which it may be tried again"),
     setting("READY_INTERVAL", "15s", "How often /ready's background check runs"),
     setting("SHUTDOWN_GRACE", "20s", "How long open answers may go on after SIGTERM"),
-    setting("LOG_FORMAT", "pretty", "pretty or json"),
-    setting("RUST_LOG", "info,qdrant_edge=error", "Log filter, as tracing-subscriber's EnvFilter reads it"),
+    setting("LOG_FORMAT", "pretty", "pretty or json").in_index(),
+    setting("RUST_LOG", "info,qdrant_edge=error", "Log filter, as tracing-subscriber's EnvFilter reads it")
+        .in_index(),
     setting("OFFLINE_TOKEN_DELAY_MS", "25", "Milliseconds between words of an offline answer; 0 for none"),
 ];
 

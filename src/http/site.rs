@@ -1,15 +1,16 @@
-//! The pages Docent serves itself: the demo page, and in the demo the handbook that citations lead to.
+//! The pages Docent serves itself: the demo page, and in the demo the documentation that citations lead to.
 
 use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{OriginalUri, State};
-use axum::http::{HeaderName, HeaderValue, header};
+use axum::http::{HeaderName, HeaderValue, Method, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
 use crate::app::App;
 use crate::error::Error;
+use crate::indexing::escape;
 
 const HTML: &str = "text/html; charset=utf-8";
 const CSS: &str = "text/css; charset=utf-8";
@@ -19,33 +20,38 @@ const JS: &str = "text/javascript; charset=utf-8";
 const CSP: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; \
                    base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// The static files, and the handbook where there is one.
-pub(super) fn router(app: &App) -> Router<Arc<App>> {
-    let mut router = Router::new()
+/// The static files.
+pub(super) fn router() -> Router<Arc<App>> {
+    Router::new()
         .route("/", get(async || page(HTML, include_str!("../../static/demo.html"))))
         .route("/demo.css", get(async || page(CSS, include_str!("../../static/demo.css"))))
         .route("/demo.js", get(async || page(JS, include_str!("../../static/demo.js"))))
         .route("/sse.js", get(async || page(JS, include_str!("../../static/sse.js"))))
-        .route("/favicon.svg", get(async || page("image/svg+xml", include_str!("../../static/favicon.svg"))));
-    for page in &app.pages {
-        router = router.route(&page.address, get(handbook));
-    }
-    router
+        .route("/favicon.svg", get(async || page("image/svg+xml", include_str!("../../static/favicon.svg"))))
 }
 
-/// A page of the handbook.
-async fn handbook(State(app): State<Arc<App>>, OriginalUri(uri): OriginalUri) -> Result<Response, Error> {
-    let here = app.pages.iter().find(|page| page.address == uri.path()).ok_or(Error::NotFound)?;
-    let links = app.pages.iter().map(|page| {
+/// A page of the documentation the demo serves; any other path is not found.
+pub(super) async fn documentation(
+    State(app): State<Arc<App>>,
+    method: Method,
+    OriginalUri(uri): OriginalUri,
+) -> Result<Response, Error> {
+    let site = app.site.as_ref().filter(|_| method == Method::GET).ok_or(Error::NotFound)?;
+    let here = site.find(uri.path()).ok_or(Error::NotFound)?;
+    let content = site.html(here).map_err(|cause| {
+        tracing::warn!(%cause, "a page of the documentation cannot be shown");
+        Error::NotFound
+    })?;
+    let links = site.pages.iter().map(|page| {
         let current = if page.address == here.address { " aria-current=\"page\"" } else { "" };
-        format!("<li><a href=\"{}\"{current}>{}</a></li>", page.address, escape(&page.title))
+        format!("<li><a href=\"{}\"{current}>{}</a></li>", escape(&page.address), escape(&page.title))
     });
     let links: String = links.collect();
     let shell = include_str!("../../static/handbook.html");
     let whole = shell
         .replace("{title}", &escape(&here.title))
         .replace("{links}", &links)
-        .replace("{content}", &here.html);
+        .replace("{content}", &content);
     Ok(std::future::ready(page(HTML, whole)).await)
 }
 
@@ -58,8 +64,4 @@ fn page(kind: &'static str, body: impl Into<axum::body::Body>) -> Response {
         (HeaderName::from_static("referrer-policy"), HeaderValue::from_static("no-referrer")),
     ];
     (headers, body.into()).into_response()
-}
-
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }

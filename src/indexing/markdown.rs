@@ -1,368 +1,436 @@
-//! A Docusaurus Markdown page, read into sections that begin at headings and know their anchors. No I/O.
+//! A page's body as a row of headings and texts, in the order in which a reader sees them. No I/O.
+//!
+//! `markdown`, by the author of MDX's own parser, gives the syntax tree with the place of every node; texts are cut out
+//! of the source by those places, so that code, tables and lists stay as they were written. Tags, imports, expressions
+//! and comments go, what stands between tags stays.
 
-use std::collections::HashMap;
 use std::ops::Range;
+use std::sync::LazyLock;
 
-use pulldown_cmark::{Alignment, CowStr, Event, Options, Parser, Tag, TagEnd, html};
+use markdown::mdast::{AttributeContent, AttributeValue, Heading, MdxJsxAttribute, Node};
+use markdown::{Constructs, MdxSignal, ParseOptions};
 
-/// Longest chunk, in characters, unless a single block is longer: well under the 2,048 tokens of an embedding model.
-const MAX_CHUNK_CHARS: usize = 1_600;
+use regex::Regex;
 
-/// What Docusaurus' Markdown has beyond CommonMark.
-const OPTIONS: Options = Options::ENABLE_TABLES
-    .union(Options::ENABLE_STRIKETHROUGH)
-    .union(Options::ENABLE_FOOTNOTES)
-    .union(Options::ENABLE_HEADING_ATTRIBUTES);
+use super::dialect;
+use super::pattern;
+use super::routes::Anchors;
 
-/// A page: its title and its chunks in the order of the text.
+/// Attributes of components that a reader sees.
+const SHOWN_ATTRIBUTES: &[&str] = &["label", "title", "summary", "alt", "description"];
+
+/// A text directive, as `:latest` in `image:latest`: Docusaurus' parser takes it out before headings get their anchors.
+static DIRECTIVE: LazyLock<Regex> = LazyLock::new(|| {
+    pattern(r"(^|[^:]):([A-Za-z](?:[\w-]*[A-Za-z0-9])?)(?:\[([^\]]*)\])?(?:\{[^}]*\})?($|[^:\w-])")
+});
+
+/// A piece of a page.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Page {
-    /// From the front matter, else the first top-level heading, else the file's name.
-    pub title: String,
-    /// The `slug` of the front matter.
-    pub slug: Option<String>,
-    /// What is embedded and retrieved.
-    pub chunks: Vec<Chunk>,
+pub enum Block {
+    /// A heading with its anchor.
+    Heading {
+        /// 1 to 6.
+        level: u8,
+        /// Its text, without marks.
+        text: String,
+        /// Its anchor; may be empty, and Docusaurus gives level 1 none.
+        anchor: String,
+    },
+    /// Markdown: a paragraph, list, table, quote or code block.
+    Text(String),
 }
 
-/// A piece of a page under one heading.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Chunk {
-    /// The headings it stands under, outermost first, without the page's title.
-    pub section: Vec<String>,
-    /// Anchor of the innermost heading; `None` before the first one.
-    pub anchor: Option<String>,
-    /// Its Markdown, with links replaced by their texts.
-    pub text: String,
+/// What becomes of links.
+pub enum Links<'a> {
+    /// Only their texts stay: a target means nothing outside its page.
+    Drop,
+    /// They lead where this says.
+    Keep(&'a dyn Fn(&str) -> String),
 }
 
-/// A heading where it stands in the source.
-struct Heading {
-    level: usize,
-    text: String,
-    anchor: String,
-    range: Range<usize>,
-}
-
-/// Reads a page; `name` is the file's, without its extension.
-pub fn read(source: &str, name: &str) -> Page {
-    let (matter, body) = front_matter(source);
-    let headings = headings(body);
-    let first = headings.iter().find(|heading| heading.level == 1);
-    let title = matter.get("title").cloned().or_else(|| first.map(|heading| heading.text.clone()));
-    Page {
-        title: title.unwrap_or_else(|| name.to_owned()),
-        slug: matter.get("slug").cloned(),
-        chunks: chunks(body, &headings),
-    }
-}
-
-/// The page as HTML, with the anchors its chunks name; `route` turns the target of a link to another file into its
-/// address.
-pub fn render(source: &str, route: impl Fn(&str) -> String) -> String {
-    let (matter, body) = front_matter(source);
-    let mut anchors = headings(body).into_iter();
-    let events = Parser::new_ext(body, OPTIONS).map(|event| match event {
-        Event::Start(Tag::Heading { level, classes, attrs, .. }) => {
-            let id = anchors.next().map(|heading| heading.anchor.into());
-            Event::Start(Tag::Heading { level, id, classes, attrs })
-        }
-        Event::Start(Tag::Link { link_type, dest_url, title, id }) => {
-            let dest_url = CowStr::from(route(&dest_url));
-            Event::Start(Tag::Link { link_type, dest_url, title, id })
-        }
-        // Aligned columns come out as inline styles, which the pages' policy forbids.
-        Event::Start(Tag::Table(columns)) => Event::Start(Tag::Table(vec![Alignment::None; columns.len()])),
-        other => other,
-    });
-    let mut out = String::new();
-    if let Some(title) = matter.get("title") {
-        let mut text = String::new();
-        html::push_html(&mut text, [Event::Text(title.as_str().into())].into_iter());
-        out.push_str(&format!("<h1>{text}</h1>\n"));
-    }
-    html::push_html(&mut out, events);
-    out
-}
-
-/// The `key: value` lines between the `---` of the first line and the next, and what follows them.
-fn front_matter(source: &str) -> (HashMap<String, String>, &str) {
-    let source = source.trim_start_matches('\u{feff}');
-    let none = (HashMap::new(), source);
-    let Some(rest) = source.strip_prefix("---\n").or_else(|| source.strip_prefix("---\r\n")) else {
-        return none;
+/// Reads a page's body. A file that is not MDX is read as Markdown with HTML where it is not valid MDX.
+///
+/// # Errors
+///
+/// Where the MDX is broken, and how.
+pub fn read(body: &str, is_mdx: bool, links: &Links<'_>) -> Result<Vec<Block>, String> {
+    let source = dialect::plain(body);
+    let tree = match parse(&source, mdx()) {
+        Err(_) if !is_mdx => parse(&source, ParseOptions::gfm()),
+        tree => tree,
+    }?;
+    let mut reader = Reader {
+        source: &source,
+        links,
+        anchors: Anchors::default(),
+        definitions: Vec::new(),
+        blocks: Vec::new(),
     };
-    let mut end = 0;
-    for line in rest.split_inclusive('\n') {
-        if line.trim_end() == "---" {
-            let values = rest[..end].lines().filter_map(|line| {
-                let (key, value) = line.split_once(':')?;
-                let value = value.trim().trim_matches(['"', '\'']);
-                (!value.is_empty()).then(|| (key.trim().to_owned(), value.to_owned()))
-            });
-            return (values.collect(), &rest[end + line.len()..]);
-        }
-        end += line.len();
-    }
-    none
+    reader.define(&tree);
+    reader.flatten(&tree);
+    Ok(reader.blocks)
 }
 
-fn headings(body: &str) -> Vec<Heading> {
-    let mut headings: Vec<Heading> = Vec::new();
-    let mut used: HashMap<String, usize> = HashMap::new();
-    let mut open: Option<(usize, Option<String>, String)> = None;
-    for (event, range) in Parser::new_ext(body, OPTIONS).into_offset_iter() {
-        match event {
-            Event::Start(Tag::Heading { level, id, .. }) => {
-                open = Some((level as usize, id.map(|id| id.to_string()), String::new()));
-            }
-            Event::Text(text) | Event::Code(text) => {
-                if let Some((.., heading)) = &mut open {
-                    heading.push_str(&text);
+/// A text of a page as HTML; tags in it come out as text, and links with other schemes than the web's lead nowhere.
+pub fn html(text: &str) -> String {
+    let html = std::panic::catch_unwind(|| markdown::to_html_with_options(text, &markdown::Options::gfm()));
+    html.ok().and_then(Result::ok).unwrap_or_default()
+}
+
+fn mdx() -> ParseOptions {
+    ParseOptions {
+        constructs: Constructs {
+            gfm_autolink_literal: true,
+            gfm_footnote_definition: true,
+            gfm_label_start_footnote: true,
+            gfm_strikethrough: true,
+            gfm_table: true,
+            gfm_task_list_item: true,
+            ..Constructs::mdx()
+        },
+        mdx_esm_parse: Some(Box::new(esm)),
+        ..ParseOptions::mdx()
+    }
+}
+
+/// Imports and exports end at a blank line, unless a bracket is open there.
+fn esm(code: &str) -> MdxSignal {
+    let depth: i64 = code
+        .chars()
+        .map(|c| match c {
+            '{' | '(' | '[' => 1,
+            '}' | ')' | ']' => -1,
+            _ => 0,
+        })
+        .sum();
+    let place = || Box::new("docent".to_owned());
+    if depth > 0 {
+        MdxSignal::Eof("an import or export never ends".to_owned(), place(), place())
+    } else {
+        MdxSignal::Ok
+    }
+}
+
+/// The syntax tree; the parser's panics on odd input count as errors.
+fn parse(source: &str, options: ParseOptions) -> Result<Node, String> {
+    let parsed =
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| markdown::to_mdast(source, &options)));
+    match parsed {
+        Ok(tree) => tree.map_err(|message| format!("it is not valid MDX: {}", message.reason)),
+        Err(_) => Err("the Markdown parser panicked on it".to_owned()),
+    }
+}
+
+struct Reader<'a> {
+    source: &'a str,
+    links: &'a Links<'a>,
+    anchors: Anchors,
+    /// Link definitions: identifier and target.
+    definitions: Vec<(String, String)>,
+    blocks: Vec<Block>,
+}
+
+/// A place of the source, and what stands there instead.
+type Edit = (Range<usize>, String);
+
+impl Reader<'_> {
+    fn define(&mut self, node: &Node) {
+        if let Node::Definition(definition) = node {
+            self.definitions.push((definition.identifier.clone(), definition.url.clone()));
+        }
+        node.children().into_iter().flatten().for_each(|child| self.define(child));
+    }
+
+    /// Takes a node's children one by one; those that hold headings are opened up.
+    fn flatten(&mut self, node: &Node) {
+        for child in node.children().into_iter().flatten() {
+            match child {
+                Node::Heading(heading) => self.heading(heading),
+                Node::MdxJsxFlowElement(element) => {
+                    self.blocks.extend(shown(&element.attributes).map(Block::Text));
+                    self.flatten(child);
+                }
+                _ if has_heading(child) => self.flatten(child),
+                _ => {
+                    let text = self.text(child);
+                    if !text.trim().is_empty() {
+                        self.blocks.push(Block::Text(text));
+                    }
                 }
             }
-            Event::End(TagEnd::Heading(_)) => {
-                if let Some((level, id, text)) = open.take() {
-                    let anchor = id.unwrap_or_else(|| unique(slug(&text), &mut used));
-                    headings.push(Heading { level, text: text.trim().to_owned(), anchor, range });
+        }
+    }
+
+    fn heading(&mut self, heading: &Heading) {
+        let counted: String = heading.children.iter().map(counted).collect();
+        let seen: String = heading.children.iter().map(seen).collect();
+        let (text, anchor) = match (comment_id(heading.children.last()), classic_id(&counted)) {
+            (Some(id), _) => (seen, id),
+            (None, Some(id)) => (seen.rsplit_once("{#").map_or(seen.as_str(), |(text, _)| text).to_owned(), id),
+            (None, None) => (seen, self.anchors.next(&counted)),
+        };
+        let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        self.blocks.push(Block::Heading { level: heading.depth, text, anchor });
+    }
+
+    /// A node's source, rewritten, and without the marks of the containers it stands in.
+    fn text(&self, node: &Node) -> String {
+        let Some(position) = node.position() else { return String::new() };
+        let mut edits = Vec::new();
+        self.edit(node, &mut edits);
+        let range = position.start.offset..position.end.offset;
+        let edited = apply(self.source, range, edits);
+        unindented(&edited, position.start.column.saturating_sub(1))
+            .trim_end()
+            .trim_start_matches([' ', '\t'])
+            .to_owned()
+    }
+
+    /// What has to change in a node's source.
+    fn edit(&self, node: &Node, edits: &mut Vec<Edit>) {
+        let Some(range) = range(node) else { return };
+        let gone = |edits: &mut Vec<Edit>, text: String| edits.push((range.clone(), text));
+        match node {
+            Node::Link(link) => self.link(node, &link.url, edits),
+            Node::LinkReference(link) => {
+                let target = self.definitions.iter().find(|(id, _)| *id == link.identifier);
+                match target.map(|(_, url)| url.clone()) {
+                    Some(url) => self.link(node, &url, edits),
+                    None => self.children(node, edits),
                 }
             }
+            Node::Image(image) => gone(edits, image.alt.clone()),
+            Node::ImageReference(image) => gone(edits, image.alt.clone()),
+            Node::MdxJsxTextElement(element) => self.unwrap(node, shown(&element.attributes).collect(), edits),
+            Node::MdxJsxFlowElement(element) => self.unwrap(node, shown(&element.attributes).collect(), edits),
+            Node::MdxTextExpression(expression) => gone(edits, literal(&expression.value)),
+            Node::MdxFlowExpression(expression) => gone(edits, literal(&expression.value)),
+            Node::Html(html) => gone(edits, without_tags(&html.value)),
+            Node::MdxjsEsm(_) | Node::Definition(_) | Node::ThematicBreak(_) | Node::FootnoteReference(_) => {
+                gone(edits, String::new());
+            }
+            _ => self.children(node, edits),
+        }
+    }
+
+    fn children(&self, node: &Node, edits: &mut Vec<Edit>) {
+        node.children().into_iter().flatten().for_each(|child| self.edit(child, edits));
+    }
+
+    fn link(&self, node: &Node, url: &str, edits: &mut Vec<Edit>) {
+        let target = match self.links {
+            Links::Drop => None,
+            Links::Keep(target) => Some(target(url)),
+        };
+        let Some(range) = range(node) else { return };
+        let is_literal = inner(node).is_none_or(|inner| inner == range);
+        match target {
+            _ if is_literal => {}
+            Some(target) => {
+                let inner = inner(node).unwrap_or(range.clone());
+                edits.push((range.start..inner.start, "[".to_owned()));
+                self.children(node, edits);
+                edits.push((inner.end..range.end, format!("](<{}>)", target.replace(['<', '>', '\n'], ""))));
+            }
+            None => self.unwrap(node, Vec::new(), edits),
+        }
+    }
+
+    /// Cuts away what stands around a node's children, its tags.
+    fn unwrap(&self, node: &Node, shown: Vec<String>, edits: &mut Vec<Edit>) {
+        let Some(range) = range(node) else { return };
+        let shown = shown.join(" ");
+        match inner(node) {
+            Some(inner) => {
+                let lead = if shown.is_empty() { shown } else { format!("{shown} ") };
+                edits.push((range.start..inner.start, lead));
+                self.children(node, edits);
+                edits.push((inner.end..range.end, String::new()));
+            }
+            None => edits.push((range, shown)),
+        }
+    }
+}
+
+fn range(node: &Node) -> Option<Range<usize>> {
+    node.position().map(|position| position.start.offset..position.end.offset)
+}
+
+/// From the first child's beginning to the last one's end.
+fn inner(node: &Node) -> Option<Range<usize>> {
+    let children = node.children()?;
+    Some(range(children.first()?)?.start..range(children.last()?)?.end)
+}
+
+fn has_heading(node: &Node) -> bool {
+    matches!(node, Node::Heading(_)) || node.children().into_iter().flatten().any(has_heading)
+}
+
+/// A node's text as Docusaurus counts it for an anchor: expressions and comments by their source, directives not at all.
+fn counted(node: &Node) -> String {
+    match node {
+        Node::Text(text) => DIRECTIVE.replace_all(&text.value, "$1$3$4").into_owned(),
+        Node::InlineCode(code) => code.value.clone(),
+        Node::MdxTextExpression(expression) => expression.value.clone(),
+        Node::Image(image) => image.alt.clone(),
+        Node::ImageReference(image) => image.alt.clone(),
+        _ => node.children().into_iter().flatten().map(counted).collect(),
+    }
+}
+
+/// A node's text as a reader sees it.
+fn seen(node: &Node) -> String {
+    match node {
+        Node::Text(text) => text.value.clone(),
+        Node::InlineCode(code) => code.value.clone(),
+        Node::MdxTextExpression(expression) => literal(&expression.value),
+        Node::Image(image) => image.alt.clone(),
+        Node::ImageReference(image) => image.alt.clone(),
+        _ => node.children().into_iter().flatten().map(seen).collect(),
+    }
+}
+
+/// The id in a comment at a heading's end, `{/* #own */}`.
+fn comment_id(last: Option<&Node>) -> Option<String> {
+    let Some(Node::MdxTextExpression(expression)) = last else { return None };
+    let comment = expression.value.trim().strip_prefix("/*")?.strip_suffix("*/")?.trim();
+    let id = comment.split(' ').next()?.strip_prefix('#').filter(|id| !id.is_empty())?;
+    Some(id.to_owned())
+}
+
+/// The id at a heading's end in Docusaurus' own form, `{#own}`.
+fn classic_id(text: &str) -> Option<String> {
+    let (_, id) = text.strip_suffix('}')?.rsplit_once("{#")?;
+    (!id.is_empty() && !id.contains('}')).then(|| id.trim().to_owned())
+}
+
+/// The attributes of a component that a reader sees, as text.
+fn shown(attributes: &[AttributeContent]) -> impl Iterator<Item = String> + '_ {
+    attributes.iter().filter_map(|attribute| match attribute {
+        AttributeContent::Property(MdxJsxAttribute { name, value: Some(AttributeValue::Literal(text)) })
+            if SHOWN_ATTRIBUTES.contains(&name.as_str()) && !text.trim().is_empty() =>
+        {
+            Some(format!("**{}**", text.trim()))
+        }
+        _ => None,
+    })
+}
+
+/// The text of an expression that is nothing but a string.
+fn literal(expression: &str) -> String {
+    let text = expression.trim();
+    let quoted = ['"', '\'', '`'].iter().find_map(|quote| text.strip_prefix(*quote)?.strip_suffix(*quote));
+    quoted.filter(|text| !text.contains("${")).unwrap_or_default().to_owned()
+}
+
+fn without_tags(html: &str) -> String {
+    let mut text = String::new();
+    let mut in_tag = false;
+    for c in html.chars() {
+        match c {
+            '<' => in_tag = true,
+            '>' if in_tag => in_tag = false,
+            c if !in_tag => text.push(c),
             _ => {}
         }
     }
-    headings
+    text
 }
 
-/// A heading's anchor as github-slugger makes it, which Docusaurus uses.
-fn slug(text: &str) -> String {
-    let kept = text.trim().chars().flat_map(char::to_lowercase);
-    let kept = kept.filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
-    kept.map(|c| if c == ' ' { '-' } else { c }).collect()
-}
-
-/// The first `setup` stays, the next become `setup-1`, `setup-2`.
-fn unique(slug: String, used: &mut HashMap<String, usize>) -> String {
-    let mut anchor = slug.clone();
-    while used.contains_key(&anchor) {
-        let count = used.entry(slug.clone()).or_default();
-        *count += 1;
-        anchor = format!("{slug}-{count}");
-    }
-    used.insert(anchor.clone(), 0);
-    anchor
-}
-
-fn chunks(body: &str, headings: &[Heading]) -> Vec<Chunk> {
-    let mut chunks = Vec::new();
-    let mut path: Vec<(usize, String)> = Vec::new();
-    let starts = std::iter::once(None).chain(headings.iter().map(Some));
-    for (index, heading) in starts.enumerate() {
-        let start = heading.map_or(0, |heading| heading.range.end);
-        let end = headings.get(index).map_or(body.len(), |next| next.range.start);
-        if let Some(heading) = heading {
-            path.retain(|(level, _)| *level < heading.level);
-            if heading.level > 1 {
-                path.push((heading.level, heading.text.clone()));
-            }
+fn apply(source: &str, range: Range<usize>, mut edits: Vec<Edit>) -> String {
+    edits.sort_by_key(|(place, _)| (place.start, place.end));
+    let (mut out, mut done) = (String::new(), range.start);
+    for (place, text) in edits {
+        if place.start < done || place.end > range.end {
+            continue;
         }
-        let section: Vec<String> = path.iter().map(|(_, text)| text.clone()).collect();
-        let anchor = heading.filter(|heading| heading.level > 1).map(|heading| heading.anchor.clone());
-        let pieces = pack(&without_links(&body[start..end]));
-        chunks.extend(pieces.into_iter().map(|text| Chunk {
-            section: section.clone(),
-            anchor: anchor.clone(),
-            text,
-        }));
+        out.push_str(source.get(done..place.start).unwrap_or_default());
+        out.push_str(&text);
+        done = place.end;
     }
-    chunks
-}
-
-/// Packs a section's blocks into as few chunks as their bound allows; a longer block is cut between lines.
-fn pack(section: &str) -> Vec<String> {
-    let mut packed: Vec<String> = Vec::new();
-    let mut room = 0;
-    for block in blocks(section).iter().flat_map(|block| cut(block)) {
-        let chars = block.chars().count();
-        match packed.last_mut() {
-            Some(last) if chars + 2 <= room => {
-                last.push_str("\n\n");
-                last.push_str(&block);
-                room -= chars + 2;
-            }
-            _ => {
-                packed.push(block);
-                room = MAX_CHUNK_CHARS.saturating_sub(chars);
-            }
-        }
-    }
-    packed
-}
-
-/// The top-level blocks of a section: paragraphs, lists, tables, code blocks.
-fn blocks(section: &str) -> Vec<&str> {
-    let mut blocks = Vec::new();
-    let mut depth = 0;
-    for (event, range) in Parser::new_ext(section, OPTIONS).into_offset_iter() {
-        match event {
-            Event::Start(_) => {
-                if depth == 0 {
-                    blocks.push(section[range].trim_end());
-                }
-                depth += 1;
-            }
-            Event::End(_) => depth -= 1,
-            _ => {}
-        }
-    }
-    blocks.retain(|block| !block.trim().is_empty());
-    blocks
-}
-
-/// A block as it is, or, if it is longer than two chunks, cut between lines.
-fn cut(block: &str) -> Vec<String> {
-    if block.chars().count() <= 2 * MAX_CHUNK_CHARS {
-        return vec![block.to_owned()];
-    }
-    let mut parts = vec![String::new()];
-    let mut room = MAX_CHUNK_CHARS;
-    for line in block.split_inclusive('\n').flat_map(|line| slices(line, MAX_CHUNK_CHARS)) {
-        let chars = line.chars().count();
-        if chars > room {
-            parts.push(String::new());
-            room = MAX_CHUNK_CHARS;
-        }
-        if let Some(last) = parts.last_mut() {
-            last.push_str(&line);
-        }
-        room = room.saturating_sub(chars);
-    }
-    parts.retain(|part| !part.trim().is_empty());
-    parts
-}
-
-/// A line in slices of at most `max` characters.
-fn slices(line: &str, max: usize) -> Vec<String> {
-    let chars: Vec<char> = line.chars().collect();
-    chars.chunks(max).map(|slice| slice.iter().collect()).collect()
-}
-
-/// Replaces links by their texts and leaves images out: a link's target means nothing outside its page.
-fn without_links(section: &str) -> String {
-    let mut out = String::new();
-    let mut done = 0;
-    let mut inner: Option<Range<usize>> = None;
-    let mut links = 0;
-    for (event, range) in Parser::new_ext(section, OPTIONS).into_offset_iter() {
-        match event {
-            Event::Start(Tag::Link { .. } | Tag::Image { .. }) => {
-                if links == 0 {
-                    out.push_str(&section[done..range.start]);
-                    done = range.end;
-                }
-                links += 1;
-            }
-            Event::End(TagEnd::Link) => {
-                links -= 1;
-                if let (0, Some(text)) = (links, inner.take()) {
-                    out.push_str(&section[text]);
-                }
-            }
-            Event::End(TagEnd::Image) => {
-                links -= 1;
-                inner = None;
-            }
-            _ if links > 0 => {
-                let start = inner.as_ref().map_or(range.start, |inner| inner.start);
-                inner = Some(start..range.end);
-            }
-            _ => {}
-        }
-    }
-    out.push_str(&section[done..]);
+    out.push_str(source.get(done..range.end).unwrap_or_default());
     out
+}
+
+/// Takes the marks and the indentation of the containers from every line but the first, which begins after them.
+fn unindented(text: &str, columns: usize) -> String {
+    let lines = text.split_inclusive('\n').enumerate().map(|(index, line)| {
+        let marks = line.bytes().take(if index == 0 { 0 } else { columns });
+        let marks = marks.take_while(|byte| matches!(byte, b' ' | b'\t' | b'>')).count();
+        &line[marks..]
+    });
+    lines.collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn sections(source: &str) -> Vec<(Vec<String>, Option<String>, String)> {
-        read(source, "file").chunks.into_iter().map(|chunk| (chunk.section, chunk.anchor, chunk.text)).collect()
+    fn blocks(body: &str) -> Vec<String> {
+        let blocks = read(body, true, &Links::Drop).unwrap();
+        blocks
+            .into_iter()
+            .map(|block| match block {
+                Block::Heading { level, text, anchor } => format!("{level} {text} #{anchor}"),
+                Block::Text(text) => text,
+            })
+            .collect()
     }
 
     #[test]
-    fn a_page_has_its_title_and_its_sections_their_path_and_anchor() {
-        let source = "---\ntitle: \"Deploy\"\nslug: /ship\n---\nIntro.\n\n## With `Docker`\n\nRun it.\n\n### On a server\n\nAs root.\n\n## Next\n\nDone.\n";
-        let page = read(source, "file");
-        assert_eq!((page.title.as_str(), page.slug.as_deref()), ("Deploy", Some("/ship")));
-        let path = |parts: &[&str]| parts.iter().map(|part| (*part).to_owned()).collect::<Vec<_>>();
-        assert_eq!(
-            sections(source),
-            [
-                (path(&[]), None, "Intro.".to_owned()),
-                (path(&["With Docker"]), Some("with-docker".to_owned()), "Run it.".to_owned()),
-                (path(&["With Docker", "On a server"]), Some("on-a-server".to_owned()), "As root.".to_owned()),
-                (path(&["Next"]), Some("next".to_owned()), "Done.".to_owned()),
-            ]
-        );
+    fn imports_tags_expressions_and_comments_go_and_their_text_stays() {
+        let body = "import Tabs from '@theme/Tabs';\nexport const a = {\n\n  b: 1,\n};\n\n# Hi {/* x */}\n\n\
+            Some <b>bold</b> {props.x}{'text'}<br/> here.\n\n<Tabs>\n  <TabItem value=\"npm\" label=\"With npm\">\n\n  \
+            ```sh\n  npm i\n    x\n  ```\n\n  </TabItem>\n</Tabs>\n\n{/* gone */}\n";
+        let expected = ["1 Hi #hi--x-", "Some bold text here.", "**With npm**", "```sh\nnpm i\n  x\n```"];
+        assert_eq!(blocks(body), expected);
     }
 
     #[test]
-    fn the_first_top_level_heading_or_the_file_name_stands_in_for_a_title() {
-        assert_eq!(read("# Hello `world`\n\nx", "file").title, "Hello world");
-        assert_eq!(read("x", "file").title, "file");
-        assert_eq!(sections("# Hello\n\nx"), [(vec![], None, "x".to_owned())]);
+    fn links_become_their_texts_or_lead_elsewhere_and_images_their_description() {
+        let body = "See [the `x` page](x.md#a), [y][z], <!-- c -->![an image](i.png) and https://a.example.\n\n[z]: y.md\n";
+        assert_eq!(blocks(body), ["See the `x` page, y, an image and https://a.example."]);
+        let kept = read(body, true, &Links::Keep(&|target| format!("/docs/{target}"))).unwrap();
+        let expected = "See [the `x` page](</docs/x.md#a>), [y](</docs/y.md>), an image and https://a.example.";
+        assert_eq!(kept, [Block::Text(expected.to_owned())]);
     }
 
     #[test]
-    fn anchors_are_those_of_github_slugger() {
-        for (heading, anchor) in [
-            ("What it is", "what-it-is"),
-            ("`POST /chat` & errors", "post-chat--errors"),
-            ("C++: why?", "c-why"),
-            ("Über_uns", "über_uns"),
-            ("Own {#mine}", "mine"),
-        ] {
-            let chunks = read(&format!("## {heading}\n\nx"), "file").chunks;
-            assert_eq!(chunks[0].anchor.as_deref(), Some(anchor), "{heading}");
+    fn tables_lists_quotes_and_code_stay_as_they_are() {
+        for body in
+            ["| a | b |\n| - | - |\n| `x` | y |", "- a\n  - b\n\n  c", "> a\n> b", "~~~md\n## no heading\n~~~"]
+        {
+            assert_eq!(blocks(body), [body]);
         }
-        let anchors: Vec<_> = read("## A\n\nx\n\n## A\n\ny\n\n## A-1\n\nz\n\n## A\n\nw", "file").chunks;
-        let anchors: Vec<_> = anchors.into_iter().filter_map(|chunk| chunk.anchor).collect();
-        assert_eq!(anchors, ["a", "a-1", "a-1-1", "a-2"]);
     }
 
     #[test]
-    fn headings_in_code_are_no_headings_and_code_is_not_cut_apart() {
-        let source = "## A\n\n```sh\n# not a heading\n\n## nor this\n```\n";
-        assert_eq!(sections(source)[0].2, "```sh\n# not a heading\n\n## nor this\n```");
-        assert_eq!(sections(source).len(), 1);
+    fn headings_are_found_wherever_docusaurus_finds_them() {
+        let body = "> ## In a quote\n> text\n\n<details>\n  <summary>More</summary>\n\n  ### Inside\n\n  text\n</details>\n\n\
+            :::note\n#### Noted\ntext\n:::\n\n## Setup\n\n## Setup\n\nSetup\n---\n\n## A `b` [c](d) *e* ![f](g) &amp; <i>h</i> {#own}\n\n## X {/* #y */}\n";
+        let expected = [
+            "2 In a quote #in-a-quote",
+            "text",
+            "More",
+            "3 Inside #inside",
+            "text",
+            "**Note**",
+            "4 Noted #noted",
+            "text",
+            "2 Setup #setup",
+            "2 Setup #setup-1",
+            "2 Setup #setup-2",
+            "2 A b c e f & h #own",
+            "2 X #y",
+        ];
+        assert_eq!(blocks(body), expected);
     }
 
     #[test]
-    fn links_become_their_texts_outside_code() {
-        let source = "See [the `x` page](x.md#a) and ![image](i.png), not `[y](z)`.";
-        assert_eq!(sections(source)[0].2, "See the `x` page and , not `[y](z)`.");
-    }
-
-    #[test]
-    fn a_long_section_is_cut_between_blocks_and_a_long_block_between_lines() {
-        let paragraph = "word ".repeat(200);
-        let source = format!("## A\n\n{paragraph}\n\n{paragraph}\n\n{}", "line of code\n".repeat(400));
-        let chunks = read(&source, "file").chunks;
-        assert!(chunks.len() > 3, "{}", chunks.len());
-        assert!(chunks.iter().all(|chunk| chunk.text.chars().count() <= MAX_CHUNK_CHARS));
-        assert!(chunks.iter().all(|chunk| chunk.anchor.as_deref() == Some("a")));
-    }
-
-    #[test]
-    fn the_rendered_page_has_the_same_anchors() {
-        let html = render(
-            "---\ntitle: A & B\n---\n## Set up {#own}\n\n## Set up\n\n[x](y.md#z)\n\n| a |\n|--:|\n| b |",
-            |to| format!("/docs/{to}"),
-        );
-        assert!(html.contains("<h1>A &amp; B</h1>"), "{html}");
-        assert!(html.contains("<h2 id=\"own\">") && html.contains("<h2 id=\"set-up\">"), "{html}");
-        assert!(html.contains("href=\"/docs/y.md#z\""), "{html}");
-        assert!(html.contains("<td>b</td>") && !html.contains("style="), "{html}");
+    fn what_is_no_mdx_is_read_as_markdown_unless_it_claims_to_be() {
+        let body = "a <b and {c\n\n<div>\n<p>inside</p>\n</div>\n";
+        assert!(read(body, true, &Links::Drop).unwrap_err().contains("not valid MDX"));
+        let texts = read(body, false, &Links::Drop).unwrap();
+        assert_eq!(texts, [Block::Text("a <b and {c".into()), Block::Text("\ninside\n".trim_end().into())]);
     }
 }

@@ -1,9 +1,27 @@
-//! From Markdown pages to points of an index, and the bundled handbook.
+//! From Markdown pages to an index.
+//!
+//! ```text
+//! Folder ─files─▶ Page (front matter, address, blocks, chunks) ─entries─▶ embedded in batches ─▶ Target (remote or embedded)
+//! ```
 
-pub mod markdown;
-pub mod routes;
+mod chunks;
+mod dialect;
+mod folder;
+mod markdown;
+mod matter;
+mod page;
+mod progress;
+mod routes;
+mod run;
+mod site;
 
-use std::collections::BTreeMap;
+use regex::Regex;
+
+pub use folder::{Folder, Skipped};
+pub use page::{Entry, FILE_KEY, HASH_KEY, LANGUAGE_KEY, Page, ROOT_KEY, Root, VERSION_KEY};
+pub use progress::Progress;
+pub use run::{Error, Summary, run, survey};
+pub use site::{Site, SitePage, escape};
 
 /// The bundled handbook: file names and sources, in the order of its sidebar.
 const HANDBOOK: &[(&str, &str)] = &[
@@ -18,149 +36,63 @@ const HANDBOOK: &[(&str, &str)] = &[
     ("how-it-works.md", include_str!("../../examples/docusaurus/docs/how-it-works.md")),
 ];
 
-/// Where the handbook is served.
+/// Where pages are unless the operator says otherwise, as in Docusaurus.
 pub const ROUTE_BASE: &str = "/docs";
 
-/// A page of the handbook as the demo serves it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HandbookPage {
-    /// Its path on the server.
-    pub address: String,
-    /// Its title, as text.
-    pub title: String,
-    /// Its content, as HTML.
-    pub html: String,
+/// Where pages come from.
+#[derive(Debug, Clone)]
+pub enum Docs {
+    /// The handbook in the binary.
+    Handbook,
+    /// A folder.
+    Folder(Folder),
 }
 
-/// A file of the handbook, read.
-struct Source {
-    file: &'static str,
-    source: &'static str,
-    page: markdown::Page,
-    address: String,
-}
+impl Docs {
+    /// The files, in the order in which they are read.
+    pub fn files(&self) -> Vec<&str> {
+        match self {
+            Self::Handbook => HANDBOOK.iter().map(|(file, _)| *file).collect(),
+            Self::Folder(folder) => folder.files.iter().map(String::as_str).collect(),
+        }
+    }
 
-/// The handbook's files, in the order of its sidebar.
-fn handbook() -> Vec<Source> {
-    let read = |(file, source): &(&'static str, &'static str)| {
-        let page = markdown::read(source, routes::stem(file));
-        let address = routes::route(ROUTE_BASE, file, page.slug.as_deref());
-        Source { file, source, page, address }
-    };
-    HANDBOOK.iter().map(read).collect()
-}
-
-/// The handbook's pages, in the order of its sidebar.
-pub fn handbook_pages() -> Vec<HandbookPage> {
-    let sources = handbook();
-    let by_file: BTreeMap<&str, &str> =
-        sources.iter().map(|source| (source.file, source.address.as_str())).collect();
-    let link =
-        |target: &str| routes::link(target, |file| by_file.get(file).map(|address| (*address).to_owned()));
-    let page = |source: &Source| HandbookPage {
-        address: source.address.clone(),
-        title: source.page.title.clone(),
-        html: markdown::render(source.source, link),
-    };
-    sources.iter().map(page).collect()
-}
-
-#[cfg(feature = "embedded")]
-pub use embedded::build_handbook;
-
-#[cfg(feature = "embedded")]
-mod embedded {
-    use std::path::Path;
-
-    use uuid::Uuid;
-
-    use super::{Source, handbook};
-    use crate::provider::{Embedding, Task, offline};
-    use crate::retrieval::embedded::{Build, BuildError, Point};
-    use crate::retrieval::payload::Payload;
-
-    /// Indexes the handbook into a new generation under `data`, offline. Returns how many points it holds.
+    /// A file's source.
     ///
     /// # Errors
     ///
-    /// What the engine or the file system said.
-    pub async fn build_handbook(data: &Path) -> Result<usize, BuildError> {
-        let mut points = Vec::new();
-        for source in handbook() {
-            points.extend(page_points(source).await?);
+    /// Why it cannot be read.
+    pub fn source(&self, file: &str) -> Result<String, Skipped> {
+        match self {
+            Self::Handbook => {
+                let found = HANDBOOK.iter().find(|(name, _)| *name == file);
+                let missing = || Skipped { file: file.to_owned(), cause: "it is not bundled".to_owned() };
+                found.map(|(_, source)| (*source).to_owned()).ok_or_else(missing)
+            }
+            Self::Folder(folder) => folder.source(file),
         }
-        let data = data.to_owned();
-        let build = tokio::task::spawn_blocking(move || {
-            let mut build = Build::begin(&data, offline::MODEL, offline::DIMENSIONS, points.len())?;
-            build.add(points)?;
-            build.publish()
-        });
-        build.await.map_err(|_| BuildError::Engine("it panicked".to_owned()))?
     }
 
-    async fn page_points(source: Source) -> Result<Vec<Point>, BuildError> {
-        let Source { page, address, .. } = source;
-        let mut points = Vec::new();
-        for (index, chunk) in page.chunks.into_iter().enumerate() {
-            let url = match &chunk.anchor {
-                Some(anchor) => format!("{address}#{anchor}"),
-                None => address.clone(),
-            };
-            let section = chunk.section.join(" › ");
-            let text = format!("{}\n{section}\n\n{}", page.title, chunk.text);
-            let embedded = Embedding::Offline
-                .embed(&text, Task::Document { title: &page.title }, offline::DIMENSIONS)
-                .await;
-            let vector = embedded.map_err(|error| BuildError::Engine(error.to_string()))?;
-            let id = Uuid::new_v5(&Uuid::NAMESPACE_URL, format!("{url} {index}").as_bytes());
-            let mut payload = Payload::new();
-            payload.insert("title".to_owned(), page.title.as_str().into());
-            if !section.is_empty() {
-                payload.insert("section".to_owned(), section.into());
-            }
-            payload.insert("url".to_owned(), url.into());
-            payload.insert("text".to_owned(), chunk.text.into());
-            points.push(Point { id, vector, text, payload });
-        }
-        Ok(points)
+    /// A file's page; `None` for one that readers are not led to.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be read.
+    pub fn page(&self, root: &Root, file: &str) -> Result<Option<Page>, Skipped> {
+        let source = self.source(file)?;
+        Page::read(root, file, &source).map_err(|cause| Skipped { file: file.to_owned(), cause })
+    }
+
+    /// The pages one after the other, but for the `skipped` files.
+    pub fn pages<'a>(&'a self, root: &'a Root, skipped: &'a [Skipped]) -> impl Iterator<Item = Page> + 'a {
+        let readable =
+            self.files().into_iter().filter(|file| skipped.iter().all(|skipped| skipped.file != *file));
+        readable.filter_map(|file| self.page(root, file).ok().flatten())
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_page_of_the_handbook_is_bundled() {
-        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/docusaurus/docs");
-        let mut files: Vec<String> = std::fs::read_dir(folder)
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .collect();
-        files.sort();
-        let mut bundled: Vec<&str> = HANDBOOK.iter().map(|(file, _)| *file).collect();
-        bundled.sort_unstable();
-        assert_eq!(files, bundled);
-    }
-
-    #[test]
-    fn every_link_within_the_handbook_leads_to_a_page_and_a_heading() {
-        let pages = handbook_pages();
-        for HandbookPage { address: route, html, .. } in &pages {
-            for target in html.split("href=\"").skip(1).filter_map(|rest| rest.split('"').next()) {
-                if target.starts_with("http") {
-                    continue;
-                }
-                let (path, anchor) = target.split_once('#').unwrap_or((target, ""));
-                let path = if path.is_empty() { route } else { path };
-                let Some(there) = pages.iter().find(|page| page.address == path) else {
-                    panic!("{route} links to {target}: no such page")
-                };
-                assert!(
-                    anchor.is_empty() || there.html.contains(&format!("id=\"{anchor}\"")),
-                    "{route} links to {target}: no such heading"
-                );
-            }
-        }
-    }
+/// A pattern written in this room.
+#[expect(clippy::expect_used, reason = "the patterns are constants, and the tests compile each")]
+fn pattern(regex: &str) -> Regex {
+    Regex::new(regex).expect("a valid pattern")
 }

@@ -1,4 +1,19 @@
-//! The addresses Docusaurus gives to Markdown files. No I/O.
+//! The addresses and anchors that Docusaurus 3 gives to Markdown files and their headings. No I/O.
+
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+use regex::Regex;
+
+use super::matter::Matter;
+use super::pattern;
+
+/// A number in front of a name that only orders it, as in `01-intro` (plugin-content-docs, `numberPrefix`).
+static NUMBER_PREFIX: LazyLock<Regex> = LazyLock::new(|| pattern(r"^[0-9]+\s*[-_.]+\s*([^-_.\s].*)$"));
+/// Dates and versions begin with numbers that mean something.
+static DATE_OR_VERSION: LazyLock<Regex> = LazyLock::new(|| pattern(r"^[0-9]+[-_.][0-9]+"));
+/// What github-slugger drops: all but letters, marks, decimal digits, connectors such as `_`, hyphens and spaces.
+static NOT_IN_SLUG: LazyLock<Regex> = LazyLock::new(|| pattern(r"[^\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\- ]"));
 
 /// A file's name without its extension.
 pub fn stem(file: &str) -> &str {
@@ -6,26 +21,95 @@ pub fn stem(file: &str) -> &str {
     name.strip_suffix(".mdx").or_else(|| name.strip_suffix(".md")).unwrap_or(name)
 }
 
-/// Where a page is: its slug, or the path of its file, under `base`. A slug that begins with `/` is meant from the
-/// base, any other from the file's folder.
-pub fn route(base: &str, file: &str, slug: Option<&str>) -> String {
+/// A name without the number that orders it.
+pub fn without_number_prefix(name: &str) -> &str {
+    if DATE_OR_VERSION.is_match(name) {
+        return name;
+    }
+    NUMBER_PREFIX.captures(name).and_then(|found| found.get(1)).map_or(name, |rest| rest.as_str())
+}
+
+/// The name of a page that has no other title: its id, or its file's name.
+pub fn name(file: &str, matter: &Matter) -> String {
+    let stem = stem(file);
+    let plain = if matter.keeps_numbers { stem } else { without_number_prefix(stem) };
+    matter.id.clone().unwrap_or_else(|| plain.to_owned())
+}
+
+/// Where the page of `file` (relative, with `/`) is, under the route base `base`.
+pub fn address(base: &str, file: &str, matter: &Matter) -> String {
     let folder = file.rsplit_once('/').map_or("", |(folder, _)| folder);
-    let path = match slug {
-        Some(slug) if slug.starts_with('/') => slug.to_owned(),
-        Some(slug) => format!("{folder}/{slug}"),
-        None => format!("{folder}/{}", stem(file)),
+    let plain = |name| if matter.keeps_numbers { name } else { without_number_prefix(name) };
+    let mut from: String =
+        folder.split('/').filter(|name| !name.is_empty()).map(|n| format!("/{}", plain(n))).collect();
+    from.push('/');
+    let path = match &matter.slug {
+        Some(slug) if slug.starts_with('/') => slug.clone(),
+        Some(slug) => resolve(slug, &from),
+        None if is_index(stem(file), folder) => from,
+        None => resolve(&name(file, matter), &from),
     };
-    match path.trim_matches('/') {
-        "" => base.to_owned(),
-        path => format!("{base}/{path}"),
+    let joined = format!("{}/{}", base.trim_end_matches('/'), path.trim_start_matches('/'));
+    if joined.starts_with('/') { joined } else { format!("/{joined}") }
+}
+
+/// Whether a file stands for its folder: `index`, `README`, or a file named as the folder.
+fn is_index(stem: &str, folder: &str) -> bool {
+    let parent = folder.rsplit('/').next().unwrap_or_default();
+    let stem = stem.to_lowercase();
+    stem == "index" || stem == "readme" || (!parent.is_empty() && stem == parent.to_lowercase())
+}
+
+/// A path from a folder, with `.` and `..` resolved.
+fn resolve(path: &str, from: &str) -> String {
+    let mut parts: Vec<&str> = from.split('/').filter(|part| !part.is_empty()).collect();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()),
+            part => parts.push(part),
+        }
+    }
+    let is_folder = matches!(path.rsplit('/').next(), Some("" | "." | ".."));
+    let slash = if is_folder && !parts.is_empty() { "/" } else { "" };
+    format!("/{}{slash}", parts.join("/"))
+}
+
+/// A heading's anchor as github-slugger makes it.
+pub fn slug(text: &str) -> String {
+    NOT_IN_SLUG.replace_all(&text.to_lowercase(), "").replace(' ', "-")
+}
+
+/// The anchors of one page: the first `setup` stays, the next become `setup-1`, `setup-2`.
+#[derive(Debug, Default)]
+pub struct Anchors(HashMap<String, usize>);
+
+impl Anchors {
+    /// The anchor of the next heading.
+    pub fn next(&mut self, text: &str) -> String {
+        let slug = slug(text);
+        let mut anchor = slug.clone();
+        while self.0.contains_key(&anchor) {
+            let count = self.0.entry(slug.clone()).or_default();
+            *count += 1;
+            anchor = format!("{slug}-{count}");
+        }
+        self.0.insert(anchor.clone(), 0);
+        anchor
     }
 }
 
-/// What a link in a page becomes: one to a Markdown file leads to that file's page, which `page` knows by file name.
-pub fn link(target: &str, page: impl Fn(&str) -> Option<String>) -> String {
+/// What a link in the page of `file` becomes: one to another file leads to that file's page, which `page` knows by its
+/// path.
+pub fn link(target: &str, file: &str, page: impl Fn(&str) -> Option<String>) -> String {
     let (path, anchor) = target.split_once('#').map_or((target, None), |(path, anchor)| (path, Some(anchor)));
-    let file = path.strip_prefix("./").unwrap_or(path);
-    match (page(file), anchor) {
+    if path.is_empty() || path.contains(':') {
+        return target.to_owned();
+    }
+    let folder = file.rsplit_once('/').map_or("", |(folder, _)| folder);
+    let from = if path.starts_with('/') { "" } else { folder };
+    let there = page(resolve(path, from).trim_start_matches('/'));
+    match (there, anchor) {
         (Some(page), Some(anchor)) => format!("{page}#{anchor}"),
         (Some(page), None) => page,
         (None, _) => target.to_owned(),
@@ -38,23 +122,51 @@ mod tests {
 
     #[test]
     fn a_page_is_where_docusaurus_puts_it() {
-        for (file, slug, expected) in [
-            ("intro.md", Some("/"), "/docs"),
-            ("deploy.md", None, "/docs/deploy"),
-            ("a/b.mdx", None, "/docs/a/b"),
-            ("a/b.md", Some("c"), "/docs/a/c"),
-            ("a/b.md", Some("/c"), "/docs/c"),
+        for (file, id, slug, expected) in [
+            ("intro.md", None, Some("/"), "/docs/"),
+            ("deploy.md", None, None, "/docs/deploy"),
+            ("a/b.mdx", None, None, "/docs/a/b"),
+            ("a/b.md", None, Some("c"), "/docs/a/c"),
+            ("a/b.md", None, Some("/c"), "/docs/c"),
+            ("a/b.md", None, Some("./c"), "/docs/a/c"),
+            ("a/b.md", None, Some("../c/"), "/docs/c/"),
+            ("01-a/02. b.md", None, None, "/docs/a/b"),
+            ("a/b.md", Some("c"), None, "/docs/a/c"),
+            ("a/index.md", None, None, "/docs/a/"),
+            ("a/README.mdx", None, None, "/docs/a/"),
+            ("a/A.md", None, None, "/docs/a/"),
+            ("a/index.md", Some("c"), None, "/docs/a/"),
+            ("index.md", None, None, "/docs/"),
+            ("Ein Blatt/Übung.md", None, None, "/docs/Ein Blatt/Übung"),
         ] {
-            assert_eq!(route("/docs", file, slug), expected, "{file} {slug:?}");
+            let owned = |text: Option<&str>| text.map(str::to_owned);
+            let matter = Matter { id: owned(id), slug: owned(slug), ..Matter::default() };
+            assert_eq!(address("/docs", file, &matter), expected, "{file} {slug:?}");
         }
+        assert_eq!(address("/", "a.md", &Matter::default()), "/a");
+        let keeps = Matter { keeps_numbers: true, ..Matter::default() };
+        assert_eq!(address("/docs", "01-a/02-b.md", &keeps), "/docs/01-a/02-b");
     }
 
     #[test]
     fn links_between_files_become_links_between_pages() {
-        let page = |file: &str| (file == "errors.md").then(|| "/docs/errors".to_owned());
-        assert_eq!(link("./errors.md#codes", page), "/docs/errors#codes");
-        assert_eq!(link("errors.md", page), "/docs/errors");
-        assert_eq!(link("https://x.example/errors.md", page), "https://x.example/errors.md");
-        assert_eq!(link("#here", page), "#here");
+        let page = |file: &str| (file == "guides/errors.md").then(|| "/docs/errors".to_owned());
+        for (target, expected) in [
+            ("./errors.md#codes", "/docs/errors#codes"),
+            ("../guides/errors.md", "/docs/errors"),
+            ("/guides/errors.md", "/docs/errors"),
+            ("https://x.example/errors.md", "https://x.example/errors.md"),
+            ("#here", "#here"),
+            ("other.md", "other.md"),
+        ] {
+            assert_eq!(link(target, "guides/start.md", page), expected, "{target}");
+        }
+    }
+
+    #[test]
+    fn repeated_headings_get_numbers() {
+        let mut anchors = Anchors::default();
+        let made: Vec<String> = ["A", "A", "A-1", "A"].iter().map(|text| anchors.next(text)).collect();
+        assert_eq!(made, ["a", "a-1", "a-1-1", "a-2"]);
     }
 }

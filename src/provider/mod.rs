@@ -9,13 +9,22 @@ use std::time::Duration;
 
 use futures::stream::BoxStream;
 
-use crate::chat::{FinishReason, Message, Passage, Usage};
+use crate::chat::{FinishReason, Message, Passage, Usage, Vector};
 
 pub use gemini::Gemini;
 pub use offline::Offline;
 
 /// What a model is told to begin its answer with when the passages do not answer the question.
 pub const NOT_IN_DOCS: &str = "[NOT_IN_DOCS]";
+
+/// Tokens an embedding model reads of one text (`gemini-embedding-001`); what exceeds them is cut by ourselves, so that
+/// it is known what was embedded.
+pub const MAX_EMBEDDED_TOKENS: usize = 2_048;
+
+/// Texts of one call that embeds passages; Gemini refuses more.
+pub const MAX_BATCH_ITEMS: usize = 100;
+/// Estimated tokens of one such call: a free key has 30,000 a minute, and a call beyond that would never pass.
+pub const MAX_BATCH_TOKENS: usize = 24_000;
 
 /// Who embeds and who writes. They differ in a demo with a key: offline retrieval, Gemini's answer.
 #[derive(Debug, Clone)]
@@ -31,7 +40,7 @@ pub struct Provider {
 pub enum Embedding {
     /// Gemini.
     Gemini(Gemini),
-    /// Feature hashing, in process.
+    /// Words, concepts and word pieces, in process.
     Offline,
 }
 
@@ -63,7 +72,7 @@ pub struct Prompt {
     pub system: String,
     /// The conversation; the last message is the reader's, with the passages in it.
     pub messages: Vec<Message>,
-    /// The question alone.
+    /// The question with what it depends on: what the passages were retrieved for.
     pub question: String,
     /// The passages alone, in the order of their numbers.
     pub passages: Vec<Passage>,
@@ -121,23 +130,57 @@ pub enum Error {
 }
 
 impl Embedding {
-    /// Embeds one text as a vector of `dimensions` values of length 1.
+    /// Embeds one text, as far as a model reads it: as `dimensions` values of length 1, or offline as a sparse vector.
     ///
     /// # Errors
     ///
     /// What the provider said, or that its vector has the wrong size, a value that is not finite, or no length.
-    pub async fn embed(&self, text: &str, task: Task<'_>, dimensions: usize) -> Result<Vec<f32>, Error> {
-        let vector = match self {
-            Self::Gemini(gemini) => gemini.embed(text, task, dimensions).await?,
-            Self::Offline => offline::embed(text, task, dimensions),
+    pub async fn embed(&self, text: &str, task: Task<'_>, dimensions: usize) -> Result<Vector, Error> {
+        let text = clip_tokens(text, MAX_EMBEDDED_TOKENS);
+        match self {
+            Self::Gemini(gemini) => unit_length(gemini.embed(text, task, dimensions).await?, dimensions),
+            Self::Offline => Ok(Vector::Sparse(offline::embed(text, task))),
+        }
+    }
+
+    /// Embeds passages, at most [`MAX_BATCH_ITEMS`] given as title and text. Nobody waits for these: it may take minutes.
+    ///
+    /// # Errors
+    ///
+    /// As [`Embedding::embed`], or that there is not one vector for each.
+    pub async fn embed_batch(
+        &self,
+        passages: &[(&str, &str)],
+        dimensions: usize,
+    ) -> Result<Vec<Vector>, Error> {
+        let clipped = passages.iter().map(|(title, text)| (*title, clip_tokens(text, MAX_EMBEDDED_TOKENS)));
+        let clipped: Vec<(&str, &str)> = clipped.collect();
+        let vectors = match self {
+            Self::Gemini(gemini) => gemini.embed_batch(&clipped, dimensions).await?,
+            Self::Offline => {
+                let embed = |(title, text)| Vector::Sparse(offline::embed(text, Task::Document { title }));
+                return Ok(clipped.into_iter().map(embed).collect());
+            }
         };
-        unit_length(vector, dimensions)
+        if vectors.len() != passages.len() {
+            return Err(Error::Failed(format!("{} embeddings for {} passages", vectors.len(), passages.len())));
+        }
+        vectors.into_iter().map(|vector| unit_length(vector, dimensions)).collect()
+    }
+
+    /// Size of the vectors of a new index: for `gemini-embedding-001` the smallest of the three sizes Google recommends;
+    /// 0 for sparse ones, which have none.
+    pub fn dimensions(&self) -> usize {
+        match self {
+            Self::Gemini(_) => 768,
+            Self::Offline => 0,
+        }
     }
 
     /// The model's name, as an index records it.
     pub fn model(&self) -> &str {
         match self {
-            Self::Gemini(gemini) => gemini.embedding_model(),
+            Self::Gemini(gemini) => gemini.embedding_model().unwrap_or_default(),
             Self::Offline => offline::MODEL,
         }
     }
@@ -166,8 +209,30 @@ impl Generation {
     }
 }
 
+/// Thirds of a token a character takes at most: three ASCII characters, or one other, are counted as a token.
+fn thirds(c: char) -> usize {
+    if c.is_ascii() { 1 } else { 3 }
+}
+
+/// How many tokens a text surely fits in.
+pub fn estimated_tokens(text: &str) -> usize {
+    text.chars().map(thirds).sum::<usize>().div_ceil(3)
+}
+
+/// The beginning of `text` that surely fits in `max` tokens.
+pub fn clip_tokens(text: &str, max: usize) -> &str {
+    let mut taken = 0;
+    for (start, c) in text.char_indices() {
+        taken += thirds(c);
+        if taken > 3 * max {
+            return &text[..start];
+        }
+    }
+    text
+}
+
 /// Scales a vector to length 1, which only full-size `gemini-embedding-001` vectors have by themselves.
-fn unit_length(mut vector: Vec<f32>, dimensions: usize) -> Result<Vec<f32>, Error> {
+fn unit_length(mut vector: Vec<f32>, dimensions: usize) -> Result<Vector, Error> {
     if vector.len() != dimensions {
         return Err(Error::Failed(format!("an embedding of {} values, {dimensions} wanted", vector.len())));
     }
@@ -184,7 +249,7 @@ fn unit_length(mut vector: Vec<f32>, dimensions: usize) -> Result<Vec<f32>, Erro
         let scaled = (f64::from(*value) / length) as f32;
         *value = scaled;
     }
-    Ok(vector)
+    Ok(Vector::Dense(vector))
 }
 
 #[cfg(test)]
@@ -192,8 +257,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_is_embedded_fits_the_model_in_every_script() {
+        assert_eq!(clip_tokens(&"a".repeat(10_000), 2_048).len(), 6_144);
+        assert_eq!(clip_tokens(&"語".repeat(4_000), 2_048).chars().count(), 2_048);
+        assert_eq!(clip_tokens("short", 2_048), "short");
+        assert_eq!((estimated_tokens("abcd"), estimated_tokens("語")), (2, 1));
+    }
+
+    #[test]
     fn a_vector_is_scaled_to_length_one() {
-        assert_eq!(unit_length(vec![3.0, 4.0], 2).unwrap(), vec![0.6, 0.8]);
+        assert_eq!(unit_length(vec![3.0, 4.0], 2).unwrap(), Vector::Dense(vec![0.6, 0.8]));
     }
 
     #[test]

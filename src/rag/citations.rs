@@ -34,6 +34,7 @@ pub struct Citations {
     lead: Option<String>,
     cited: BTreeSet<usize>,
     refused: bool,
+    invalid: usize,
 }
 
 /// What the checker found.
@@ -43,6 +44,8 @@ pub struct Checked {
     pub cited: Vec<usize>,
     /// Whether the model marked its answer as a refusal.
     pub refused: bool,
+    /// How many citations named no source.
+    pub invalid: usize,
 }
 
 #[derive(Debug, PartialEq)]
@@ -83,6 +86,7 @@ impl Citations {
             lead: Some(String::new()),
             cited: BTreeSet::new(),
             refused: false,
+            invalid: 0,
         }
     }
 
@@ -110,7 +114,7 @@ impl Citations {
             Phase::AfterMark | Phase::Body => {}
         }
         out.push_str(&self.held);
-        (out, Checked { cited: self.cited.into_iter().collect(), refused: self.refused })
+        (out, Checked { cited: self.cited.into_iter().collect(), refused: self.refused, invalid: self.invalid })
     }
 
     fn start(&mut self, c: char, out: &mut String) {
@@ -182,9 +186,13 @@ impl Citations {
 
     fn cite(&mut self, numbers: &[usize], out: &mut String) {
         let before = out.len();
-        for number in numbers.iter().filter(|number| (1..=self.sources).contains(*number)) {
-            self.cited.insert(*number);
-            out.push_str(&format!("[{number}]"));
+        for number in numbers {
+            if (1..=self.sources).contains(number) {
+                self.cited.insert(*number);
+                out.push_str(&format!("[{number}]"));
+            } else {
+                self.invalid += 1;
+            }
         }
         if std::mem::take(&mut self.in_bracket) && out.len() == before {
             // Of "[9[9]]" nothing would be left but a new "[9]".

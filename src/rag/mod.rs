@@ -5,6 +5,7 @@
 
 pub mod citations;
 pub mod prompt;
+pub mod standalone;
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +13,8 @@ use futures::StreamExt as _;
 use futures::stream::BoxStream;
 
 use crate::chat::{
-    AnswerEvent, FinishReason, Passage, Question, Source, Status, Summary, Timings, clip, millis,
+    AnswerEvent, FinishReason, NOT_IN_DOCS_SENTENCE, Passage, Question, Source, Status, Summary, Timings, clip,
+    millis,
 };
 use crate::config::{LimitsConfig, SiteConfig};
 use crate::error::Error;
@@ -21,12 +23,6 @@ use crate::provider::{self, Delta, DeltaStream, End, Generation, NOT_IN_DOCS, Pr
 use crate::retrieval::{self, Index, Search};
 
 use citations::Citations;
-
-/// What a reader is told when the documentation does not answer.
-pub const NOT_IN_DOCS_SENTENCE: &str = "The documentation does not seem to answer this question.";
-
-/// Tokens an embedding model reads; what exceeds them is cut by ourselves, so that it is known what was embedded.
-const MAX_EMBEDDED_TOKENS: usize = 2_048;
 
 /// An answer under way: `Sources`, any number of `Text`, then `Done` or one error, then nothing.
 pub type AnswerStream = BoxStream<'static, Result<AnswerEvent, Error>>;
@@ -60,9 +56,9 @@ impl Rag {
     ///
     /// What failed, or which deadline was missed.
     pub async fn ground(&self, question: Question, started: Instant) -> Result<Grounded, Error> {
-        let text = retrieval_text(&question);
+        let text = standalone::text(&question);
         let deadline = started + self.limits.answer_timeout;
-        let embed = self.provider.embedding.embed(clip_tokens(&text), Task::Query, self.index.dimensions());
+        let embed = self.provider.embedding.embed(&text, Task::Query, self.index.dimensions());
         let began = Instant::now();
         let missed = Error::Embedding(provider::Error::Timeout("EMBED_TIMEOUT".to_owned()));
         let vector =
@@ -233,6 +229,7 @@ impl Draft {
             model,
             usage,
             timings,
+            invalid_citations: checked.invalid,
         }));
         events
     }
@@ -242,26 +239,6 @@ impl Draft {
         self.show(NOT_IN_DOCS);
         self.finish(End { finish_reason: FinishReason::Stop, model: None, usage: None })
     }
-}
-
-/// What is retrieved for: the question, and the text the reader marked.
-fn retrieval_text(question: &Question) -> String {
-    match &question.page.selection {
-        Some(selection) => format!("{}\n\n{selection}", question.query),
-        None => question.query.clone(),
-    }
-}
-
-/// The beginning of `text` that surely fits an embedding model: three ASCII characters or one other to a token.
-fn clip_tokens(text: &str) -> &str {
-    let mut thirds = 0;
-    for (start, c) in text.char_indices() {
-        thirds += if c.is_ascii() { 1 } else { 3 };
-        if thirds > 3 * MAX_EMBEDDED_TOKENS {
-            return &text[..start];
-        }
-    }
-    text
 }
 
 fn sources(passages: &[Passage]) -> Vec<Source> {
@@ -319,13 +296,6 @@ mod tests {
         let events = draft.finish(stop());
         assert_eq!(events[0], AnswerEvent::Text(NOT_IN_DOCS_SENTENCE.to_owned()));
         assert!(matches!(&events[1], AnswerEvent::Done(summary) if summary.status == Status::NotInDocs));
-    }
-
-    #[test]
-    fn what_is_embedded_fits_the_model_in_every_script() {
-        assert_eq!(clip_tokens(&"a".repeat(10_000)).len(), 6_144);
-        assert_eq!(clip_tokens(&"語".repeat(4_000)).chars().count(), 2_048);
-        assert_eq!(clip_tokens("short"), "short");
     }
 
     #[test]

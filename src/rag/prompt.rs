@@ -45,7 +45,7 @@ pub fn assemble(site: &SiteConfig, question: &Question, passages: Vec<Passage>) 
         }
         _ => messages.push(Message { role: Role::User, content: turn }),
     }
-    Prompt { system: system(site), messages, question: question.query.clone(), passages }
+    Prompt { system: system(site), messages, question: super::standalone::text(question), passages }
 }
 
 /// The stable part: the same for every question.

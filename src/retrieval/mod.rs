@@ -3,15 +3,21 @@
 //! Both answer alike: a dense leg and, where the index has sparse vectors, a BM25 leg, fused by one rule
 //! ([`fusion`]), and payloads of any common indexer read by one reader ([`payload`]).
 
+pub mod bm25;
+mod choice;
 #[cfg(feature = "embedded")]
 pub mod embedded;
 pub mod fusion;
 pub mod payload;
 pub mod remote;
 
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
-use crate::chat::{Filter, Passage};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::chat::{Filter, Passage, Vector};
 
 use fusion::{Candidate, fuse};
 use payload::{Payload, Reading};
@@ -43,8 +49,8 @@ pub enum Index {
 pub struct Search {
     /// The words, for the sparse leg.
     pub text: String,
-    /// The embedded question, for the dense leg.
-    pub vector: Vec<f32>,
+    /// The embedded question. A sparse one is the only leg: it counts words itself.
+    pub vector: Vector,
     /// How many passages are wanted.
     pub top_k: usize,
     /// Applied while searching, never after it.
@@ -61,8 +67,67 @@ impl Search {
 /// The best passages of a search's legs; candidates without text are left out.
 fn best(legs: Vec<Vec<Candidate<Payload>>>, reading: &Reading, top_k: usize) -> Vec<Passage> {
     let fused = fuse(legs, usize::MAX).into_iter();
-    fused.filter_map(|(payload, score)| reading.passage(&payload, score)).take(top_k).collect()
+    choice::choose(fused.filter_map(|(payload, score)| reading.passage(&payload, score)), top_k)
 }
+
+/// Version of what an index that Docent wrote holds; a reader refuses any other.
+pub const INDEX_VERSION: u32 = 2;
+
+/// What an index that Docent wrote says of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// [`INDEX_VERSION`] at the time it was written.
+    pub index_version: u32,
+    /// The model that embedded the passages.
+    pub model: String,
+    /// Size of their vectors; 0 where they are sparse.
+    pub dimensions: usize,
+    /// Language tags of the passages that have one.
+    #[serde(default)]
+    pub languages: BTreeSet<String>,
+    /// Payload keys that are indexed for filters.
+    #[serde(default)]
+    pub filter_keys: BTreeSet<String>,
+}
+
+impl Manifest {
+    /// Why an index that says this of itself cannot be searched with `model`; `None` if it can.
+    pub fn unfit(&self, model: &str) -> Option<String> {
+        if self.index_version != INDEX_VERSION {
+            let version = self.index_version;
+            return Some(format!(
+                "has index version {version}, this Docent reads {INDEX_VERSION}: run docent index again"
+            ));
+        }
+        let made = &self.model;
+        (made != model).then(|| {
+            format!("was embedded with {made}: set EMBEDDING_MODEL={made}, or index again with {model}")
+        })
+    }
+}
+
+/// A passage to store.
+#[derive(Debug, Clone)]
+pub struct Point {
+    /// Identity: the same passage keeps it from run to run.
+    pub id: Uuid,
+    /// Its embedding.
+    pub vector: Vector,
+    /// What BM25 counts beside a dense one.
+    pub text: String,
+    /// Everything a passage is read from.
+    pub payload: Payload,
+}
+
+/// What an index holds under some ids: payload and embedding.
+pub type Stored = HashMap<Uuid, (Payload, Vector)>;
+
+/// Name of the dense vector of an index that Docent writes.
+pub const DENSE: &str = "dense";
+/// Name of its BM25 vector.
+pub const BM25: &str = "bm25";
+/// Name of the sparse vector of an index that Docent writes offline; it has no other.
+pub const OFFLINE: &str = "offline";
 
 /// What an index holds, as `docent check` prints it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,9 +140,9 @@ pub struct Description {
     pub dense: Vec<(String, u64)>,
     /// Names of sparse vectors.
     pub sparse: Vec<String>,
-    /// The dense vector that is searched.
+    /// The vector that is searched.
     pub vector_name: String,
-    /// Its size.
+    /// Its size; 0 where it is sparse.
     pub dimensions: usize,
     /// How it measures similarity.
     pub distance: String,
@@ -85,8 +150,29 @@ pub struct Description {
     pub sparse_name: Option<String>,
     /// Payload keys of a few points, nested ones with dots.
     pub payload_keys: Vec<String>,
-    /// The model the index says it was embedded with, where it says so.
-    pub model: Option<String>,
+    /// What the index says of itself, where Docent wrote it.
+    pub manifest: Option<Manifest>,
+    /// Payload keys that have an index for filters.
+    pub indexed_keys: Vec<String>,
+}
+
+impl Description {
+    /// Of the keys a request may filter by, those that no sampled passage has or that have no index, each with a sentence.
+    pub fn filter_troubles(&self, keys: &[String]) -> Vec<String> {
+        let trouble = |key: &String| {
+            let has = self.payload_keys.contains(key) || self.indexed_keys.contains(key);
+            match (has, self.indexed_keys.contains(key)) {
+                (false, _) => Some(format!(
+                    "FILTER_KEYS: no passage looked at has the key {key:?}: filtering by it changes nothing"
+                )),
+                (true, false) => Some(format!(
+                    "FILTER_KEYS: the key {key:?} has no index: filtering by it is slow, and a strict Qdrant refuses it"
+                )),
+                (true, true) => None,
+            }
+        };
+        if self.points == 0 { Vec::new() } else { keys.iter().filter_map(trouble).collect() }
+    }
 }
 
 /// A stored point, to compare its vector with a fresh embedding of its text.
@@ -96,8 +182,8 @@ pub struct Sample {
     pub title: String,
     /// Its text.
     pub text: String,
-    /// Its dense vector.
-    pub vector: Vec<f32>,
+    /// Its embedding.
+    pub vector: Vector,
 }
 
 /// Why a search did not deliver. The text is the cause, for the log: never for a client.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use docent::app::App;
-use docent::config::{Config, Vars};
+use docent::config::{Config, DemoConfig, Vars};
 use docent::http::serve::serve;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -29,7 +29,12 @@ pub struct TestApp {
 
 /// The offline demo.
 pub async fn spawn_demo() -> TestApp {
-    spawn(Config::demo(&vars(&[])).unwrap()).await
+    spawn(Config::demo(&vars(&[]), demo(None)).unwrap()).await
+}
+
+/// A demo of a folder, or of the handbook.
+pub fn demo(docs: Option<std::path::PathBuf>) -> DemoConfig {
+    DemoConfig { docs, route_base: "/docs".to_owned(), language: None }
 }
 
 /// Production settings, against a fake Gemini and a fake Qdrant; `settings` come on top.

@@ -9,7 +9,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use crate::fake_gemini::{FakeGemini, Reply, error, finish, gate, text as said};
 use crate::fake_qdrant::FakeQdrant;
-use crate::helpers::{Stream, TestApp, spawn, spawn_app, spawn_demo, text, vars, within};
+use crate::helpers::{Stream, TestApp, demo, spawn, spawn_app, spawn_demo, text, vars, within};
 
 async fn app(settings: &[(&str, &str)]) -> (TestApp, FakeGemini, FakeQdrant) {
     let (gemini, qdrant) = (FakeGemini::start().await, FakeQdrant::start().await);
@@ -341,7 +341,7 @@ async fn pages_carry_a_strict_policy_and_no_inline_script() {
 
 #[tokio::test]
 async fn a_demo_admits_a_docusaurus_in_development() {
-    let app = spawn(docent::config::Config::demo(&vars(&[])).unwrap()).await;
+    let app = spawn(docent::config::Config::demo(&vars(&[]), demo(None)).unwrap()).await;
     let request = app.http.get(app.url("/ready")).header("origin", "http://localhost:3000");
     let response = request.send().await.unwrap();
     assert_eq!(response.headers()["access-control-allow-origin"], "http://localhost:3000");

@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use crate::chat::for_log;
 use crate::config::{GeminiConfig, LimitsConfig};
-use crate::limits::MAX_UPSTREAM_BODY_BYTES;
+use crate::limits::{MAX_BATCH_BODY_BYTES, MAX_UPSTREAM_BODY_BYTES};
 use crate::provider::{DeltaStream, Error, Prompt, Task};
 
 use answer::{AFTER_EMPTY_FINISH, Answer};
@@ -24,6 +24,9 @@ use wire::ApiError;
 
 /// How long a connection may take to open.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// How long one call with a batch of passages may take.
+const BATCH_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A client of Gemini; clones share its connections.
 #[derive(Clone)]
@@ -79,9 +82,9 @@ impl Gemini {
         })
     }
 
-    /// The model that embeds.
-    pub fn embedding_model(&self) -> &str {
-        &self.config.embedding_model
+    /// The model that embeds; `None` where questions are embedded offline.
+    pub fn embedding_model(&self) -> Option<&str> {
+        self.config.embedding_model.as_deref()
     }
 
     /// The model that writes.
@@ -94,11 +97,10 @@ impl Gemini {
         &self.config.base_url
     }
 
-    /// Looks both models up, which spends no tokens: whether Gemini answers, and takes the key and the models.
+    /// Looks the models up, which spends no tokens: whether Gemini answers, and takes the key and the models.
     pub async fn reach(&self) -> Reach {
-        let models =
-            [("EMBEDDING_MODEL", self.embedding_model()), ("GENERATIVE_MODEL", self.generative_model())];
-        for (setting, model) in models {
+        let embedding = self.embedding_model().map(|model| ("EMBEDDING_MODEL", model));
+        for (setting, model) in embedding.into_iter().chain([("GENERATIVE_MODEL", self.generative_model())]) {
             match self.look_up(setting, model).await {
                 Reach::Ok => {}
                 other => return other,
@@ -116,7 +118,10 @@ impl Gemini {
             Err(_) => return Reach::Failing("no answer in time".to_owned()),
         };
         let status = response.status();
-        let error = tokio::time::timeout(CONNECT_TIMEOUT, body(response)).await.ok().and_then(Result::ok);
+        let error = tokio::time::timeout(CONNECT_TIMEOUT, body(response, MAX_UPSTREAM_BODY_BYTES))
+            .await
+            .ok()
+            .and_then(Result::ok);
         let error = error.and_then(|body| serde_json::from_slice::<Value>(&body).ok());
         let error = error.as_ref().and_then(ApiError::from_value).unwrap_or_default();
         match (status.as_u16(), error.status.as_str()) {
@@ -139,20 +144,56 @@ impl Gemini {
     ///
     /// What Gemini said, after the retries that could help.
     pub async fn embed(&self, text: &str, task: Task<'_>, dimensions: usize) -> Result<Vec<f32>, Error> {
-        let body = wire::embed_request(self.embedding_model(), text, task, dimensions);
+        let model = self.embedding_model().unwrap_or_default();
+        let body = wire::embed_request(model, text, task, dimensions);
         Schedule::new(self.embed_budget).run(|| self.embed_once(&body)).await
     }
 
+    /// Embeds passages, given as title and text, in one call; it waits for as long as a quota per minute needs. The caller
+    /// checks the vectors.
+    ///
+    /// # Errors
+    ///
+    /// What Gemini said, after the retries that could help.
+    pub async fn embed_batch(
+        &self,
+        passages: &[(&str, &str)],
+        dimensions: usize,
+    ) -> Result<Vec<Vec<f32>>, Error> {
+        let model = self.embedding_model().unwrap_or_default();
+        let body = wire::batch_request(model, passages, dimensions);
+        let call = || async {
+            let missed = |_| Fault {
+                error: Error::Timeout("a batch of passages".to_owned()),
+                retry: Retry::After(None),
+            };
+            tokio::time::timeout(BATCH_TIMEOUT, self.embed_batch_once(&body)).await.map_err(missed)?
+        };
+        Schedule::patient().run(call).await
+    }
+
     async fn embed_once(&self, request: &Value) -> Result<Vec<f32>, Fault> {
-        let url = self.url(self.embedding_model(), "embedContent");
-        let response = self.post(url, request).send().await.map_err(|error| Fault::transport(&error))?;
-        if response.status() != StatusCode::OK {
-            return Err(self.refusal(response).await);
-        }
-        let bytes = body(response).await?;
+        let bytes = self.call("embedContent", request, MAX_UPSTREAM_BODY_BYTES).await?;
         let parsed: wire::EmbedResponse =
             serde_json::from_slice(&bytes).map_err(|_| Fault::unusable("a body that is no embedding"))?;
-        Ok(parsed.embedding.values.into_iter().map(|value| value.unwrap_or(f32::NAN)).collect())
+        Ok(parsed.embedding.into_vector())
+    }
+
+    async fn embed_batch_once(&self, request: &Value) -> Result<Vec<Vec<f32>>, Fault> {
+        let bytes = self.call("batchEmbedContents", request, MAX_BATCH_BODY_BYTES).await?;
+        let parsed: wire::BatchResponse =
+            serde_json::from_slice(&bytes).map_err(|_| Fault::unusable("a body without embeddings"))?;
+        Ok(parsed.embeddings.into_iter().map(wire::Values::into_vector).collect())
+    }
+
+    /// Calls a method of the embedding model and reads its answer, up to `max_bytes`.
+    async fn call(&self, method: &str, request: &Value, max_bytes: usize) -> Result<Vec<u8>, Fault> {
+        let url = self.url(self.embedding_model().unwrap_or_default(), method);
+        let response = self.post(url, request).send().await.map_err(|error| Fault::transport(&error))?;
+        match response.status() {
+            StatusCode::OK => body(response, max_bytes).await,
+            _ => Err(self.refusal(response).await),
+        }
     }
 
     /// Opens an answer and waits for its first visible text, or its end; until then it may be asked again.
@@ -195,7 +236,10 @@ impl Gemini {
         // Google puts the wait into the body; a gateway in front of it may use the header.
         let header = response.headers().get(reqwest::header::RETRY_AFTER).and_then(|value| value.to_str().ok());
         let header = header.and_then(|text| text.trim().parse().ok()).map(Duration::from_secs);
-        let parsed = body(response).await.ok().and_then(|body| serde_json::from_slice::<Value>(&body).ok());
+        let parsed = body(response, MAX_UPSTREAM_BODY_BYTES)
+            .await
+            .ok()
+            .and_then(|body| serde_json::from_slice::<Value>(&body).ok());
         let error = parsed.as_ref().and_then(ApiError::from_value).unwrap_or_default();
         let retry_after = error.retry_after.or(header);
         self.fault(&ApiError { code: status.as_u16(), retry_after, ..error })
@@ -250,10 +294,10 @@ impl Gemini {
 }
 
 /// A body, as far as the bound lets it grow.
-async fn body(mut response: Response) -> Result<Vec<u8>, Fault> {
+async fn body(mut response: Response, max_bytes: usize) -> Result<Vec<u8>, Fault> {
     let mut bytes = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(|error| Fault::transport(&error))? {
-        if bytes.len() + chunk.len() > MAX_UPSTREAM_BODY_BYTES {
+        if bytes.len() + chunk.len() > max_bytes {
             return Err(Fault::unusable("a body beyond its bound"));
         }
         bytes.extend_from_slice(&chunk);

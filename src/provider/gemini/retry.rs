@@ -13,6 +13,12 @@ use crate::provider::Error;
 const MAX_ATTEMPTS: usize = 3;
 /// Pause before the second attempt; it doubles, with jitter on top.
 const FIRST_DELAY: Duration = Duration::from_millis(200);
+/// Attempts at a batch of passages, for which nobody waits.
+const PATIENT_ATTEMPTS: usize = 12;
+/// Longest pause between them that Docent chooses; the service may ask for a longer one.
+const PATIENT_DELAY: Duration = Duration::from_secs(60);
+/// How long a batch may be tried again: a quota of requests or tokens per minute refills many times.
+const PATIENT_BUDGET: Duration = Duration::from_secs(15 * 60);
 
 /// A failed attempt, and whether another can succeed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,6 +57,7 @@ impl Fault {
 pub(super) struct Schedule {
     started: Instant,
     budget: Duration,
+    attempts: usize,
     /// Faults after which one more attempt is allowed.
     once: AtomicU32,
 }
@@ -58,7 +65,12 @@ pub(super) struct Schedule {
 impl Schedule {
     /// A stage that begins now and may be tried again until `budget` has passed.
     pub(super) fn new(budget: Duration) -> Self {
-        Self { started: Instant::now(), budget, once: AtomicU32::new(0) }
+        Self { started: Instant::now(), budget, attempts: MAX_ATTEMPTS, once: AtomicU32::new(0) }
+    }
+
+    /// A batch of passages: it may wait for minutes.
+    pub(super) fn patient() -> Self {
+        Self { attempts: PATIENT_ATTEMPTS, ..Self::new(PATIENT_BUDGET) }
     }
 
     /// Runs `attempt` until it succeeds, cannot, or the budget is spent.
@@ -73,7 +85,8 @@ impl Schedule {
     {
         let backoff = ExponentialBuilder::default()
             .with_min_delay(FIRST_DELAY)
-            .with_max_times(MAX_ATTEMPTS - 1)
+            .with_max_times(self.attempts - 1)
+            .with_max_delay(PATIENT_DELAY)
             .with_jitter();
         attempt
             .retry(backoff)

@@ -41,6 +41,13 @@ pub(super) fn embed_request(model: &str, text: &str, task: Task<'_>, dimensions:
     body
 }
 
+/// The body of `batchEmbedContents`, for passages given as title and text.
+pub(super) fn batch_request(model: &str, passages: &[(&str, &str)], dimensions: usize) -> Value {
+    let request =
+        |(title, text): &(&str, &str)| embed_request(model, text, Task::Document { title }, dimensions);
+    json!({ "requests": passages.iter().map(request).collect::<Vec<_>>() })
+}
+
 /// `gemini-embedding-2` takes the task as a prefix of the text; the models before it take `taskType`.
 fn has_task_type(model: &str) -> bool {
     !model.starts_with("gemini-embedding-2")
@@ -84,9 +91,21 @@ pub(super) struct EmbedResponse {
 }
 
 #[derive(Debug, Deserialize)]
+pub(super) struct BatchResponse {
+    pub(super) embeddings: Vec<Values>,
+}
+
+#[derive(Debug, Deserialize)]
 pub(super) struct Values {
     // A value may be null: a JSON number that is not finite has no other spelling.
-    pub(super) values: Vec<Option<f32>>,
+    values: Vec<Option<f32>>,
+}
+
+impl Values {
+    /// The vector, with NaN for what was no number; the caller checks it.
+    pub(super) fn into_vector(self) -> Vec<f32> {
+        self.values.into_iter().map(|value| value.unwrap_or(f32::NAN)).collect()
+    }
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -19,25 +19,20 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use qdrant_edge::bm25_embed::{EdgeBm25, EdgeBm25Config};
+use qdrant_edge::bm25_embed::EdgeBm25;
 use qdrant_edge::external::uuid::Uuid as EdgeUuid;
 use qdrant_edge::{
-    Distance, EdgeConfigBuilder, EdgeShard, EdgeSparseVectorParamsBuilder, EdgeVectorParamsBuilder, Modifier,
-    NamedVectors, PointId, PointInsertOperations, PointOperations, PointStruct, UpdateOperation, Vector,
-    WalOptions,
+    CreateIndex, Distance, EdgeConfigBuilder, EdgeShard, EdgeSparseVectorParamsBuilder,
+    EdgeVectorParamsBuilder, FieldIndexOperations, Modifier, NamedVectors, PayloadFieldSchema,
+    PayloadSchemaType, PointId, PointInsertOperations, PointOperations, PointStruct, PointStructPersisted,
+    UpdateOperation, Vector as EdgeVector, WalOptions,
 };
-use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::super::payload::Payload;
+use crate::chat::Vector;
+use crate::retrieval::bm25::Analyzer;
+use crate::retrieval::{BM25, DENSE, Manifest, OFFLINE, Point};
 
-/// Name of the dense vector.
-pub(super) const DENSE: &str = "dense";
-/// Name of the BM25 vector.
-pub(super) const SPARSE: &str = "bm25";
-
-/// Version of what an index holds; a reader refuses any other.
-const INDEX_VERSION: u32 = 1;
 /// Size of a segment of the write-ahead log. Nothing is ever read from it, so it is small.
 const WAL_SEGMENT_BYTES: usize = 1024 * 1024;
 /// Points written at once, and flushed.
@@ -46,32 +41,6 @@ const BATCH: usize = 64;
 const SPARE_BYTES: u64 = 64 * 1024 * 1024;
 /// Bytes a point takes beside its dense vector: text, payload, BM25 vector, and their indexes.
 const POINT_BYTES: u64 = 16 * 1024;
-
-/// What a generation says of itself.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Manifest {
-    /// [`INDEX_VERSION`] at the time of the build.
-    pub index_version: u32,
-    /// The model that embedded the passages.
-    pub model: String,
-    /// Size of their vectors.
-    pub dimensions: usize,
-    /// How many points there are.
-    pub points: usize,
-}
-
-/// One passage to store.
-#[derive(Debug, Clone)]
-pub struct Point {
-    /// Identity: the same passage keeps it from build to build.
-    pub id: Uuid,
-    /// Its embedding, of length 1.
-    pub vector: Vec<f32>,
-    /// What BM25 counts.
-    pub text: String,
-    /// Everything a passage is read from.
-    pub payload: Payload,
-}
 
 /// Why an index could not be built.
 #[derive(Debug, thiserror::Error)]
@@ -89,6 +58,18 @@ pub enum BuildError {
         /// What is needed.
         needed: u64,
     },
+    /// The index holds other roots, of another model.
+    #[error(
+        "the index in {path} {cause}; it also holds {others}: index those anew too, in another DOCENT_DATA"
+    )]
+    Unfit {
+        /// Where.
+        path: PathBuf,
+        /// What does not fit.
+        cause: String,
+        /// The other roots.
+        others: String,
+    },
     /// The file system refused.
     #[error("{0}: {1}")]
     Io(PathBuf, io::Error),
@@ -102,6 +83,7 @@ pub struct Build {
     data: PathBuf,
     name: String,
     manifest: Manifest,
+    points: usize,
     shard: EdgeShard,
     bm25: EdgeBm25,
     // Held until the build ends; the system releases it when the process dies.
@@ -118,32 +100,49 @@ impl std::fmt::Debug for Build {
 }
 
 impl Build {
-    /// Begins a generation for about `points` points under `data`, and clears away what dead builds left.
+    /// Begins a generation for about `points` points under `data`, whose texts are read by `analyzer`, and clears away what
+    /// dead builds left.
     ///
     /// # Errors
     ///
     /// That another process is building, that the disk is too full, or what the file system or the engine said.
-    pub fn begin(data: &Path, model: &str, dimensions: usize, points: usize) -> Result<Self, BuildError> {
+    pub fn begin(
+        data: &Path,
+        manifest: Manifest,
+        analyzer: Analyzer,
+        points: usize,
+    ) -> Result<Self, BuildError> {
+        let dimensions = manifest.dimensions;
         let generations = data.join("generations");
         fs::create_dir_all(&generations).map_err(io_error(&generations))?;
         let lock = lock(data)?;
-        let needed = points as u64 * (dimensions as u64 * 12 + POINT_BYTES);
-        require_space(data, needed)?;
+        // The points of other roots are copied out of the current generation.
+        let copied = match current(data).map_err(io_error(data))? {
+            Some(name) => copy_tree(&generations.join(name), None).unwrap_or(0),
+            None => 0,
+        };
+        require_space(data, points as u64 * (dimensions as u64 * 12 + POINT_BYTES) + copied)?;
         clear_dead(data, &generations)?;
         let nanos = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
         let name = format!("{nanos}-{}", std::process::id());
         let dir = generations.join(&name);
         fs::create_dir(&dir).map_err(io_error(&dir))?;
-        let config = EdgeConfigBuilder::new()
-            .vector(DENSE, EdgeVectorParamsBuilder::new(dimensions, Distance::Cosine).build())
-            .sparse_vector(SPARSE, EdgeSparseVectorParamsBuilder::new().modifier(Modifier::Idf).build())
+        let sparse = EdgeSparseVectorParamsBuilder::new().modifier(Modifier::Idf).build();
+        let config = if dimensions == 0 {
+            EdgeConfigBuilder::new().sparse_vector(OFFLINE, sparse)
+        } else {
+            let dense = EdgeVectorParamsBuilder::new(dimensions, Distance::Cosine).build();
+            EdgeConfigBuilder::new().vector(DENSE, dense).sparse_vector(BM25, sparse)
+        };
+        let config = config
             .wal_options(WalOptions { segment_capacity: WAL_SEGMENT_BYTES, ..WalOptions::default() })
             .build();
         let shard = EdgeShard::new(&dir, config).map_err(engine)?;
-        let bm25 = EdgeBm25::new(EdgeBm25Config::default()).map_err(engine)?;
-        let manifest =
-            Manifest { index_version: INDEX_VERSION, model: model.to_owned(), dimensions, points: 0 };
-        Ok(Self { data: data.to_owned(), name, manifest, shard, bm25, _lock: lock })
+        for key in &manifest.filter_keys {
+            shard.update(keyword_index(key)?).map_err(engine)?;
+        }
+        let bm25 = super::bm25(analyzer).map_err(engine)?;
+        Ok(Self { data: data.to_owned(), name, manifest, points: 0, shard, bm25, _lock: lock })
     }
 
     /// Adds points and flushes them.
@@ -152,11 +151,21 @@ impl Build {
     ///
     /// What the engine said, or that the disk has filled up.
     pub fn add(&mut self, points: Vec<Point>) -> Result<(), BuildError> {
+        let points = points.into_iter().map(|point| self.stored(point)).collect();
+        self.insert(points)
+    }
+
+    /// Adds points of another generation, as they are there.
+    ///
+    /// # Errors
+    ///
+    /// As [`Build::add`].
+    pub(super) fn insert(&mut self, points: Vec<PointStructPersisted>) -> Result<(), BuildError> {
         let mut points = points.into_iter().peekable();
         while points.peek().is_some() {
             require_space(&self.data, 0)?;
-            let batch: Vec<_> = points.by_ref().take(BATCH).map(|point| self.stored(point)).collect();
-            self.manifest.points += batch.len();
+            let batch: Vec<_> = points.by_ref().take(BATCH).collect();
+            self.points += batch.len();
             let insert = PointInsertOperations::PointsList(batch);
             let upsert = UpdateOperation::PointOperation(PointOperations::UpsertPoints(insert));
             self.shard.update(upsert).map_err(engine)?;
@@ -165,16 +174,21 @@ impl Build {
         Ok(())
     }
 
-    fn stored(&self, point: Point) -> qdrant_edge::PointStructPersisted {
-        let vectors = NamedVectors(
-            [
-                (DENSE.to_owned(), Vector::new_dense(point.vector)),
-                (SPARSE.to_owned(), self.bm25.embed_document(&point.text).into()),
-            ]
-            .into(),
-        );
-        let id = PointId::Uuid(EdgeUuid::from_bytes(*point.id.as_bytes()));
-        PointStruct::new(id, vectors.0, serde_json::Value::Object(point.payload)).into()
+    /// Languages of points that were inserted.
+    pub(super) fn add_languages(&mut self, languages: impl IntoIterator<Item = String>) {
+        self.manifest.languages.extend(languages);
+    }
+
+    fn stored(&self, point: Point) -> PointStructPersisted {
+        let vectors = match point.vector {
+            Vector::Dense(dense) => {
+                let words = self.bm25.embed_document(&point.text).into();
+                [(DENSE.to_owned(), EdgeVector::new_dense(dense)), (BM25.to_owned(), words)].into()
+            }
+            Vector::Sparse(features) => [(OFFLINE.to_owned(), super::sparse(&features).into())].into(),
+        };
+        let vectors = NamedVectors(vectors);
+        PointStruct::new(point_id(point.id), vectors.0, serde_json::Value::Object(point.payload)).into()
     }
 
     /// Optimises and closes the generation and makes it the current one. Returns how many points it holds.
@@ -183,7 +197,7 @@ impl Build {
     ///
     /// What the engine or the file system said; the current generation is then the old one.
     pub fn publish(self) -> Result<usize, BuildError> {
-        let Self { data, name, manifest, shard, _lock, .. } = self;
+        let Self { data, name, manifest, points, shard, _lock, .. } = self;
         shard.optimize().map_err(engine)?;
         drop(shard);
         let dir = data.join("generations").join(&name);
@@ -194,7 +208,7 @@ impl Build {
         write_durably(&draft, name.as_bytes()).map_err(io_error(&draft))?;
         fs::rename(&draft, &current).map_err(io_error(&current))?;
         File::open(&data).and_then(|dir| dir.sync_all()).map_err(io_error(&data))?;
-        Ok(manifest.points)
+        Ok(points)
     }
 }
 
@@ -217,17 +231,10 @@ pub(super) fn current(data: &Path) -> io::Result<Option<String>> {
 ///
 /// # Errors
 ///
-/// What the file system said, or that another version of Docent wrote it.
+/// What the file system said.
 pub(super) fn copy(data: &Path, name: &str) -> io::Result<(tempfile::TempDir, Manifest)> {
     let source = data.join("generations").join(name);
     let manifest: Manifest = serde_json::from_slice(&fs::read(source.join("docent.json"))?)?;
-    if manifest.index_version != INDEX_VERSION {
-        let message = format!(
-            "it has index version {}, this Docent reads {INDEX_VERSION}: index again",
-            manifest.index_version
-        );
-        return Err(io::Error::new(io::ErrorKind::InvalidData, message));
-    }
     let private = tempfile::Builder::new().prefix("docent-").tempdir()?;
     let available = fs4::available_space(private.path())?;
     let needed = copy_tree(&source, None)? + SPARE_BYTES;
@@ -260,6 +267,20 @@ fn copy_tree(source: &Path, target: Option<&Path>) -> io::Result<u64> {
         }
     }
     Ok(bytes)
+}
+
+/// An id as the engine has it.
+pub(super) fn point_id(id: Uuid) -> PointId {
+    PointId::Uuid(EdgeUuid::from_bytes(*id.as_bytes()))
+}
+
+/// Makes filters by a key fast: 0.3 ms instead of 30 at 20,000 points.
+fn keyword_index(key: &str) -> Result<UpdateOperation, BuildError> {
+    let field_name =
+        key.parse().map_err(|()| BuildError::Engine(format!("{key:?} cannot be a payload key")))?;
+    let field_schema = Some(PayloadFieldSchema::FieldType(PayloadSchemaType::Keyword));
+    let create = FieldIndexOperations::CreateIndex(CreateIndex { field_name, field_schema });
+    Ok(UpdateOperation::FieldIndexOperation(create))
 }
 
 fn lock(data: &Path) -> Result<File, BuildError> {

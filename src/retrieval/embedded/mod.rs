@@ -4,26 +4,30 @@
 //! would only make all of them slower. A search that is waiting for its turn is dropped with its reader.
 
 pub mod generations;
+mod journal;
+pub mod writer;
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use qdrant_edge::bm25_embed::{EdgeBm25, EdgeBm25Config};
+use qdrant_edge::bm25_embed::EdgeBm25;
 use qdrant_edge::{
-    EdgeShard, NamedQuery, PointId, QueryEnum, QueryRequest, ScoredPoint, ScoringQuery, ScrollRequest,
-    VectorInternal, VectorStructInternal, WithPayloadInterface, WithVector,
+    CountRequest, EdgeShard, NamedQuery, PointId, QueryEnum, QueryRequest, ScoredPoint, ScoringQuery,
+    ScrollRequest, SparseVector, VectorInternal, WithPayloadInterface, WithVector,
 };
 use tokio::sync::Semaphore;
 
+use super::bm25::Analyzer;
 use super::fusion::Candidate;
 use super::payload::{self, Payload, Reading};
-use super::{Description, Error, OpenError, SAMPLE_POINTS, Sample, Search, best};
-use crate::chat::{Filter, FilterValue, Passage};
+use super::{
+    BM25, DENSE, Description, Error, Manifest, OFFLINE, OpenError, SAMPLE_POINTS, Sample, Search, best,
+};
+use crate::chat::{Filter, FilterValue, Passage, Vector};
 
-use generations::{DENSE, Manifest, SPARSE};
-
-pub use generations::{Build, BuildError, Point};
+pub use generations::{Build, BuildError};
+pub use writer::Writer;
 
 /// How often a reader looks again when the generation it copies is replaced under its hands.
 const COPY_ATTEMPTS: usize = 5;
@@ -47,7 +51,9 @@ pub struct Embedded {
 struct Generation {
     name: String,
     shard: EdgeShard,
-    bm25: EdgeBm25,
+    /// One per language that the index holds.
+    bm25: Vec<(Analyzer, EdgeBm25)>,
+    languages: Vec<String>,
     description: Description,
     _folder: tempfile::TempDir,
 }
@@ -148,34 +154,33 @@ impl Embedded {
 impl Generation {
     fn open(data: &Path, model: &str) -> Result<Self, Error> {
         let unusable = |cause: String| Error::Failed(format!("the index in {} {cause}", data.display()));
-        let (name, folder, manifest) = private_copy(data).map_err(|error| match error.kind() {
-            io::ErrorKind::InvalidData => Error::Refused(format!("the index in {}: {error}", data.display())),
-            _ => unusable(error.to_string()),
-        })?;
-        if manifest.model != model {
-            let made = manifest.model;
-            let place = data.display();
-            return Err(Error::Refused(format!(
-                "the index in {place} was embedded with {made}: set EMBEDDING_MODEL={made} or index again"
-            )));
+        let (name, folder, manifest) = private_copy(data).map_err(|error| unusable(error.to_string()))?;
+        if let Some(cause) = manifest.unfit(model) {
+            return Err(Error::Refused(format!("the index in {} {cause}", data.display())));
         }
         let shard = EdgeShard::load(folder.path(), None).map_err(|error| unusable(error.to_string()))?;
-        let bm25 = EdgeBm25::new(EdgeBm25Config::default()).map_err(|error| unusable(error.to_string()))?;
+        let languages: Vec<String> = manifest.languages.iter().cloned().collect();
+        let analyzers = Analyzer::of_search(&languages, &Filter::new()).into_iter().chain([Analyzer::ENGLISH]);
+        let bm25: Result<Vec<_>, _> = analyzers.map(|analyzer| Ok((analyzer, bm25(analyzer)?))).collect();
+        let bm25 = bm25.map_err(|error: String| unusable(error))?;
+        let points = shard.count(CountRequest { filter: None, exact: true }).map_err(engine)?;
         let payloads: Vec<Payload> =
             scroll(&shard, SAMPLE_POINTS as usize, false)?.into_iter().map(|(payload, _)| payload).collect();
+        let offline = manifest.dimensions == 0;
         let description = Description {
             place: format!("embedded index in {}", data.display()),
-            points: manifest.points as u64,
-            dense: vec![(DENSE.to_owned(), manifest.dimensions as u64)],
-            sparse: vec![SPARSE.to_owned()],
-            vector_name: DENSE.to_owned(),
+            points: points as u64,
+            dense: (!offline).then(|| (DENSE.to_owned(), manifest.dimensions as u64)).into_iter().collect(),
+            sparse: vec![if offline { OFFLINE } else { BM25 }.to_owned()],
+            vector_name: if offline { OFFLINE } else { DENSE }.to_owned(),
             dimensions: manifest.dimensions,
-            distance: "Cosine".to_owned(),
-            sparse_name: Some(SPARSE.to_owned()),
+            distance: if offline { "Dot with IDF" } else { "Cosine" }.to_owned(),
+            sparse_name: (!offline).then(|| BM25.to_owned()),
             payload_keys: payload::keys(&payloads),
-            model: Some(manifest.model),
+            indexed_keys: manifest.filter_keys.iter().cloned().collect(),
+            manifest: Some(manifest),
         };
-        Ok(Self { name, shard, bm25, description, _folder: folder })
+        Ok(Self { name, shard, bm25, languages, description, _folder: folder })
     }
 
     /// This generation, if questions embedded for the `old` one can search it.
@@ -188,13 +193,19 @@ impl Generation {
 
     fn search(&self, search: &Search, reading: &Reading) -> Result<Vec<Passage>, Error> {
         let filter = filter(&search.filter)?;
-        let dense = VectorInternal::Dense(search.vector.clone());
-        let mut legs = vec![self.leg(dense, DENSE, search, filter.clone())?];
-        let words = self.bm25.embed_query(&search.text);
-        if !words.indices.is_empty() {
-            legs.push(self.leg(VectorInternal::Sparse(words), SPARSE, search, filter)?);
-        } else {
-            legs.push(Vec::new());
+        let mut legs = match &search.vector {
+            Vector::Dense(dense) => {
+                vec![self.leg(VectorInternal::Dense(dense.clone()), DENSE, search, filter.clone())?]
+            }
+            Vector::Sparse(features) => {
+                let found = self.leg(VectorInternal::Sparse(sparse(features)), OFFLINE, search, filter)?;
+                return Ok(best(vec![found], reading, search.top_k));
+            }
+        };
+        for analyzer in Analyzer::of_search(&self.languages, &search.filter) {
+            let Some((_, bm25)) = self.bm25.iter().find(|(known, _)| *known == analyzer) else { continue };
+            let words = bm25.embed_query(&search.text);
+            legs.push(self.leg(VectorInternal::Sparse(words), BM25, search, filter.clone())?);
         }
         Ok(best(legs, reading, search.top_k))
     }
@@ -206,6 +217,9 @@ impl Generation {
         search: &Search,
         filter: Option<qdrant_edge::Filter>,
     ) -> Result<Vec<Candidate<Payload>>, Error> {
+        if matches!(&query, VectorInternal::Sparse(sparse) if sparse.indices.is_empty()) {
+            return Ok(Vec::new());
+        }
         let request = QueryRequest {
             prefetches: Vec::new(),
             query: Some(ScoringQuery::Vector(QueryEnum::Nearest(NamedQuery::new(query, using)))),
@@ -237,26 +251,18 @@ impl Generation {
     }
 }
 
-/// A stored point: its payload and its dense vector.
-type Stored = (Payload, Option<Vec<f32>>);
+/// A stored point: its payload and its embedding.
+type Scrolled = (Payload, Option<Vector>);
 
-fn scroll(shard: &EdgeShard, limit: usize, vectors: bool) -> Result<Vec<Stored>, Error> {
+fn scroll(shard: &EdgeShard, limit: usize, vectors: bool) -> Result<Vec<Scrolled>, Error> {
     let request = ScrollRequest {
         limit: Some(limit),
         with_vector: WithVector::Bool(vectors),
         ..ScrollRequest::default()
     };
     let (records, _) = shard.scroll(request).map_err(engine)?;
-    let dense = |vector: VectorStructInternal| match vector {
-        VectorStructInternal::Named(mut named) => match named.remove(DENSE) {
-            Some(VectorInternal::Dense(dense)) => Some(dense),
-            _ => None,
-        },
-        VectorStructInternal::Single(dense) => Some(dense),
-        VectorStructInternal::MultiDense(_) => None,
-    };
     let read = |record: qdrant_edge::Record| {
-        (record.payload.map(|payload| payload.0).unwrap_or_default(), record.vector.and_then(dense))
+        (record.payload.map(|payload| payload.0).unwrap_or_default(), record.vector.and_then(writer::embedding))
     };
     Ok(records.into_iter().map(read).collect())
 }
@@ -313,6 +319,17 @@ async fn blocking<T: Send + 'static>(
         Ok(result) => result,
         Err(_) => Err(Error::Failed("the search engine panicked".to_owned())),
     }
+}
+
+fn sparse(features: &[(u32, f32)]) -> SparseVector {
+    let (indices, values) = features.iter().copied().unzip();
+    SparseVector { indices, values }
+}
+
+/// The engine's BM25 for a language, which is the server's.
+fn bm25(analyzer: Analyzer) -> Result<EdgeBm25, String> {
+    let config = serde_json::from_value(analyzer.options().into()).map_err(|error| error.to_string())?;
+    EdgeBm25::new(config).map_err(|error| error.to_string())
 }
 
 fn engine(error: qdrant_edge::OperationError) -> Error {

@@ -5,10 +5,11 @@ use qdrant_client::qdrant::{CollectionInfo, ScrollPointsBuilder, vectors_config}
 use qdrant_client::{Qdrant, QdrantError};
 use tonic::Code;
 
+use super::writer::METADATA_KEY;
 use super::{OPEN_TIMEOUT, code, fault, json, within};
 use crate::config::RemoteConfig;
 use crate::retrieval::payload::{self, Payload, Reading};
-use crate::retrieval::{Description, Error, OpenError, SAMPLE_POINTS};
+use crate::retrieval::{Description, Error, Manifest, OFFLINE, OpenError, SAMPLE_POINTS};
 
 /// What the collection holds and what of it is searched.
 ///
@@ -77,6 +78,22 @@ async fn scroll_payloads(client: &Qdrant, config: &RemoteConfig) -> Result<Vec<P
 
 /// Chooses the vectors to search.
 fn describe(config: &RemoteConfig, info: &CollectionInfo) -> Result<Description, OpenError> {
+    let written = manifest(Some(info));
+    if written.as_ref().is_some_and(|manifest| manifest.dimensions == 0) {
+        return Ok(Description {
+            place: place(config),
+            points: info.points_count.unwrap_or(0),
+            dense: Vec::new(),
+            sparse: vec![OFFLINE.to_owned()],
+            vector_name: OFFLINE.to_owned(),
+            dimensions: 0,
+            distance: "Dot with IDF".to_owned(),
+            sparse_name: None,
+            payload_keys: Vec::new(),
+            indexed_keys: info.payload_schema.keys().cloned().collect(),
+            manifest: written,
+        });
+    }
     let params = info.config.as_ref().and_then(|config| config.params.as_ref());
     let all = match params.and_then(|params| params.vectors_config.as_ref()).and_then(|c| c.config.as_ref()) {
         Some(vectors_config::Config::Params(single)) => vec![(String::new(), single)],
@@ -112,7 +129,7 @@ fn describe(config: &RemoteConfig, info: &CollectionInfo) -> Result<Description,
     )?
     .map(str::to_owned);
     Ok(Description {
-        place: format!("collection {:?} at {}", config.collection, config.url),
+        place: place(config),
         points: info.points_count.unwrap_or(0),
         dense: dense.iter().map(|(name, params)| (name.clone(), params.size)).collect(),
         vector_name: name.clone(),
@@ -121,8 +138,19 @@ fn describe(config: &RemoteConfig, info: &CollectionInfo) -> Result<Description,
         sparse_name,
         sparse,
         payload_keys: Vec::new(),
-        model: None,
+        indexed_keys: info.payload_schema.keys().cloned().collect(),
+        manifest: written,
     })
+}
+
+fn place(config: &RemoteConfig) -> String {
+    format!("collection {:?} at {}", config.collection, config.url)
+}
+
+/// What Docent wrote into the collection's metadata, if it made the collection.
+pub(super) fn manifest(info: Option<&CollectionInfo>) -> Option<Manifest> {
+    let value = info?.config.as_ref()?.metadata.get(METADATA_KEY)?;
+    serde_json::from_value(value.clone().into()).ok()
 }
 
 /// The vector the setting names, the only one, or none; several without a setting stop the start.

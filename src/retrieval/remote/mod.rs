@@ -2,22 +2,25 @@
 //! takes its vectors, its size and its payload from it.
 
 mod collection;
+pub mod writer;
 
 use std::time::Duration;
 
 use qdrant_client::qdrant::{
     Condition, Document, Filter as QdrantFilter, PointId, Query, QueryBatchPoints, QueryPoints,
-    QueryPointsBuilder, Range, ScrollPointsBuilder, VectorInput, point_id, vector_output,
+    QueryPointsBuilder, Range, ScrollPointsBuilder, VectorInput, VectorsOutput, point_id, vector_output,
 };
 use qdrant_client::{Qdrant, QdrantError};
 use secrecy::ExposeSecret as _;
 use tonic::Code;
 
+use super::bm25::Analyzer;
 use super::fusion::Candidate;
 use super::payload::{Payload, Reading};
 use super::{Description, Error, OpenError, Sample, Search, best};
-use crate::chat::{Filter, FilterValue, Passage, for_log};
+use crate::chat::{Filter, FilterValue, Passage, Vector, for_log};
 use crate::config::RemoteConfig;
+use crate::provider::offline;
 
 /// The model a Qdrant server computes BM25 vectors with by itself (1.15 and later).
 const BM25_MODEL: &str = "qdrant/bm25";
@@ -27,6 +30,8 @@ const CLIENT_MARGIN: Duration = Duration::from_secs(5);
 const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a connection may take to open.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+
+pub use writer::Writer;
 
 /// A collection that was found fit to search.
 pub struct Remote {
@@ -44,15 +49,31 @@ impl std::fmt::Debug for Remote {
 }
 
 impl Remote {
-    /// Connects and reads the collection; `timeout` bounds every later call but a search, which its caller bounds.
+    /// Connects and reads the collection, which `model` must have embedded where it says which one did; `timeout` bounds
+    /// every later call but a search, which its caller bounds.
     ///
     /// # Errors
     ///
     /// That the server is not reachable, or what about the collection has to change.
-    pub async fn open(config: RemoteConfig, reading: Reading, timeout: Duration) -> Result<Self, OpenError> {
+    pub async fn open(
+        config: RemoteConfig,
+        model: &str,
+        reading: Reading,
+        timeout: Duration,
+    ) -> Result<Self, OpenError> {
         let client =
             connect(&config, timeout).map_err(|error| OpenError::Unusable(format!("QDRANT_URL: {error}")))?;
         let description = collection::look(&client, &config, &reading).await?;
+        let unfit = match &description.manifest {
+            Some(manifest) => manifest.unfit(model),
+            None if model == offline::MODEL => {
+                Some("was not indexed offline: set EMBEDDING_MODEL to the model that embedded it".to_owned())
+            }
+            None => None,
+        };
+        if let Some(cause) = unfit {
+            return Err(OpenError::Unusable(format!("{} {cause}", description.place)));
+        }
         let mut remote = Self { client, config, reading, timeout, description };
         remote.settle_sparse().await?;
         Ok(remote)
@@ -81,12 +102,19 @@ impl Remote {
     pub async fn search(&self, search: &Search) -> Result<Vec<Passage>, Error> {
         let limit = search.candidates() as u64;
         let filter = filter(&search.filter);
-        let mut queries =
-            vec![self.query(search.vector.clone(), &self.description.vector_name, limit, &filter)];
+        let input = match &search.vector {
+            Vector::Dense(dense) => VectorInput::from(dense.clone()),
+            Vector::Sparse(features) => {
+                let (indices, values): (Vec<u32>, Vec<f32>) = features.iter().copied().unzip();
+                VectorInput::new_sparse(indices, values)
+            }
+        };
+        let mut queries = vec![self.query(input, &self.description.vector_name, limit, &filter)];
         if let Some(sparse) = &self.description.sparse_name {
-            let document =
-                Document { text: search.text.clone(), model: BM25_MODEL.to_owned(), ..Default::default() };
-            queries.push(self.query(document, sparse, limit, &filter));
+            let languages = self.description.manifest.iter().flat_map(|manifest| manifest.languages.clone());
+            for analyzer in Analyzer::of_search(&languages.collect::<Vec<_>>(), &search.filter) {
+                queries.push(self.query(document(search.text.clone(), analyzer), sparse, limit, &filter));
+            }
         }
         let wanted = queries.len();
         let batch = QueryBatchPoints {
@@ -128,10 +156,7 @@ impl Remote {
         let response =
             within(self.timeout, self.client.scroll(request)).await.map_err(|error| fault(&error))?;
         let sample = |point: qdrant_client::qdrant::RetrievedPoint| {
-            let vector = match point.vectors?.get_vector_by_name(&self.description.vector_name)? {
-                vector_output::Vector::Dense(dense) => dense.data,
-                _ => return None,
-            };
+            let vector = vector_of(point.vectors?, &self.description.vector_name)?;
             let passage = self.reading.passage(&json(point.payload), 0.0)?;
             Some(Sample { title: passage.title, text: passage.text, vector })
         };
@@ -161,25 +186,45 @@ impl Remote {
     /// A server that cannot compute BM25 by itself gets dense queries alone, and the log says so.
     async fn settle_sparse(&mut self) -> Result<(), OpenError> {
         let Some(sparse) = &self.description.sparse_name else { return Ok(()) };
-        let document =
-            Document { text: "documentation".to_owned(), model: BM25_MODEL.to_owned(), ..Default::default() };
-        let query = self.query(document, sparse, 1, &None);
-        match within(OPEN_TIMEOUT, self.client.query(query)).await {
-            Ok(_) => Ok(()),
-            // A server without inference says Internal, an older one InvalidArgument.
-            Err(error)
-                if matches!(
-                    code(&error),
-                    Some(Code::Internal | Code::InvalidArgument | Code::Unimplemented)
-                ) =>
-            {
-                let cause = fault(&error);
-                tracing::warn!(%cause, sparse, "this Qdrant does not compute BM25: retrieval is dense only");
-                self.description.sparse_name = None;
-                Ok(())
-            }
-            Err(error) => Err(collection::open_error(&self.config)(error)),
+        if !computes_bm25(&self.client, &self.config, sparse).await? {
+            tracing::warn!(sparse, "this Qdrant does not compute BM25 (1.15 does): retrieval is dense only");
+            self.description.sparse_name = None;
         }
+        Ok(())
+    }
+}
+
+/// Whether the server computes BM25 vectors by itself.
+async fn computes_bm25(client: &Qdrant, config: &RemoteConfig, sparse: &str) -> Result<bool, OpenError> {
+    let probe = document("documentation".to_owned(), Analyzer::ENGLISH);
+    let query = QueryPointsBuilder::new(&config.collection).query(Query::from(VectorInput::from(probe)));
+    match within(OPEN_TIMEOUT, client.query(query.using(sparse).limit(1))).await {
+        Ok(_) => Ok(true),
+        // A server without inference says Internal, an older one InvalidArgument.
+        Err(error)
+            if matches!(code(&error), Some(Code::Internal | Code::InvalidArgument | Code::Unimplemented)) =>
+        {
+            tracing::debug!(cause = %fault(&error), "BM25 is refused");
+            Ok(false)
+        }
+        Err(error) => Err(collection::open_error(config)(error)),
+    }
+}
+
+/// A text of which the server makes a BM25 vector.
+fn document(text: String, analyzer: Analyzer) -> Document {
+    let options = analyzer.options().into_iter().map(|(key, value)| (key, value.into())).collect();
+    Document { text, model: BM25_MODEL.to_owned(), options }
+}
+
+/// The vector of this name.
+fn vector_of(vectors: VectorsOutput, name: &str) -> Option<Vector> {
+    match vectors.get_vector_by_name(name)? {
+        vector_output::Vector::Dense(dense) => Some(Vector::Dense(dense.data)),
+        vector_output::Vector::Sparse(sparse) => {
+            Some(Vector::Sparse(sparse.indices.into_iter().zip(sparse.values).collect()))
+        }
+        vector_output::Vector::MultiDense(_) => None,
     }
 }
 

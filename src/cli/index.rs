@@ -1,0 +1,91 @@
+//! `docent index`: a folder of pages into the index that `serve` searches.
+
+use std::io::Write as _;
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::ArgMatches;
+
+use super::{route_base, stop_signals, text};
+use crate::app::{StartError, embedding};
+use crate::config::{Config, Vars};
+use crate::indexing::{self, Docs, Folder, Progress, Root, Skipped};
+
+/// Some files could not be read.
+const EXIT_SKIPPED: u8 = 2;
+
+/// Indexes, and says what was done.
+pub(super) async fn index(matches: &ArgMatches, config: Config) -> Result<ExitCode, StartError> {
+    let docs = docs(matches)?;
+    let root = Root {
+        route_base: route_base(matches)?,
+        site: config.site.url.clone(),
+        version: text(matches, "version-label"),
+        language: text(matches, "language"),
+        filter_keys: config.site.filter_keys.clone(),
+    };
+    let embedding = embedding(&config)?;
+    let (stop, stop_now) = stop_signals();
+    let mut progress = Progress::shown();
+    let run = indexing::run(&docs, &root, &config.index, &embedding, &mut progress, &stop);
+    let summary = tokio::select! {
+        summary = run => summary,
+        () = stop_now.cancelled() => Err(indexing::Error::Stopped),
+    };
+    let summary = match summary {
+        Err(indexing::Error::NoPage(skipped)) => {
+            name(&skipped);
+            return Err(indexing::Error::NoPage(skipped).into());
+        }
+        summary => summary?,
+    };
+    name(&summary.skipped);
+    println!(
+        "{} pages, {} passages: {} embedded, {} kept, {} deleted, in {:.1} s",
+        summary.pages,
+        summary.chunks,
+        summary.embedded,
+        summary.kept,
+        summary.deleted,
+        summary.elapsed.as_secs_f64()
+    );
+    Ok(code(&summary.skipped))
+}
+
+/// Prints where every section would be, one address a line.
+pub(super) fn dry_run(matches: &ArgMatches, vars: &Vars) -> Result<ExitCode, StartError> {
+    let docs = docs(matches)?;
+    let site = vars.get("SITE_URL").and_then(|url| url.parse().ok());
+    let root = Root { route_base: route_base(matches)?, site, ..Root::default() };
+    let skipped = indexing::survey(&docs, &root).skipped;
+    let (mut out, mut last) = (std::io::stdout().lock(), String::new());
+    for page in docs.pages(&root, &skipped) {
+        for entry in page.entries(&root) {
+            let address = entry.payload.get("url").and_then(|url| url.as_str()).unwrap_or_default();
+            if address != last {
+                // Whoever reads this may have seen enough.
+                if writeln!(out, "{address}").is_err() {
+                    return Ok(ExitCode::SUCCESS);
+                }
+                address.clone_into(&mut last);
+            }
+        }
+    }
+    name(&skipped);
+    Ok(code(&skipped))
+}
+
+fn docs(matches: &ArgMatches) -> Result<Docs, StartError> {
+    let folder = text(matches, "DIR").unwrap_or_default();
+    Folder::open(Path::new(&folder)).map(Docs::Folder).map_err(StartError::Settings)
+}
+
+fn name(skipped: &[Skipped]) {
+    for skipped in skipped {
+        eprintln!("skipped {skipped}");
+    }
+}
+
+fn code(skipped: &[Skipped]) -> ExitCode {
+    if skipped.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(EXIT_SKIPPED) }
+}

@@ -1,0 +1,202 @@
+//! A page's blocks as chunks: what is embedded, retrieved and cited. No I/O.
+//!
+//! A chunk stands under one heading and never crosses the next. It grows block by block up to a size at which it is still
+//! about one thing; a code block stays whole as long as an embedding model can read it.
+
+use super::markdown::Block;
+use crate::provider::{MAX_EMBEDDED_TOKENS, estimated_tokens};
+
+/// Estimated tokens at which a chunk is full.
+const MAX_CHUNK_TOKENS: usize = 800;
+/// Estimated tokens that are left for title and headings, which are embedded with every chunk.
+const HEADING_TOKENS: usize = 256;
+/// Estimated tokens of a code block that is not cut apart.
+const MAX_CODE_TOKENS: usize = MAX_EMBEDDED_TOKENS - HEADING_TOKENS;
+
+/// A piece of a page under one heading.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Chunk {
+    /// The headings it stands under, outermost first, without the page's title.
+    pub section: Vec<String>,
+    /// Anchor of the innermost heading; `None` before the first one.
+    pub anchor: Option<String>,
+    /// Its Markdown.
+    pub text: String,
+}
+
+/// Cuts a page's blocks into chunks, in the order of the text.
+pub fn chunks(blocks: Vec<Block>) -> Vec<Chunk> {
+    let mut chunks = Vec::new();
+    let mut path: Vec<(u8, String)> = Vec::new();
+    let mut anchor = None;
+    let mut texts = Vec::new();
+    let mut close = |path: &[(u8, String)], anchor: &Option<String>, texts: &mut Vec<String>| {
+        let section: Vec<String> = path.iter().map(|(_, text)| text.clone()).collect();
+        let packed = pack(std::mem::take(texts)).into_iter();
+        chunks.extend(packed.map(|text| Chunk { section: section.clone(), anchor: anchor.clone(), text }));
+    };
+    for block in blocks {
+        match block {
+            Block::Text(text) => texts.push(text),
+            Block::Heading { level, text, anchor: own } => {
+                close(&path, &anchor, &mut texts);
+                path.retain(|(outer, _)| *outer < level);
+                // The page's own title; Docusaurus gives it no anchor.
+                anchor = (level > 1 && !own.is_empty()).then_some(own);
+                if level > 1 {
+                    path.push((level, text));
+                }
+            }
+        }
+    }
+    close(&path, &anchor, &mut texts);
+    chunks
+}
+
+/// Packs a section's blocks into as few chunks as their bound allows.
+fn pack(blocks: Vec<String>) -> Vec<String> {
+    let mut packed: Vec<String> = Vec::new();
+    let mut room = 0;
+    for piece in blocks.iter().flat_map(|block| split(block)) {
+        let tokens = estimated_tokens(&piece) + 1;
+        match packed.last_mut() {
+            Some(last) if tokens <= room => {
+                last.push_str("\n\n");
+                last.push_str(&piece);
+                room -= tokens;
+            }
+            _ => {
+                packed.push(piece);
+                room = MAX_CHUNK_TOKENS.saturating_sub(tokens);
+            }
+        }
+    }
+    packed
+}
+
+/// A block as it is if it fits, else cut between lines; code and tables keep their first and last lines in every part.
+fn split(block: &str) -> Vec<String> {
+    let mut lines: Vec<&str> = block.lines().collect();
+    let first = lines.first().map_or("", |line| line.trim_start());
+    let is_code = first.starts_with("```") || first.starts_with("~~~");
+    let max = if is_code { MAX_CODE_TOKENS } else { MAX_CHUNK_TOKENS };
+    if estimated_tokens(block) <= max {
+        return vec![block.to_owned()];
+    }
+    let rule = |line: &&str| line.contains('-') && line.chars().all(|c| matches!(c, '|' | '-' | ':' | ' '));
+    let is_table = first.contains('|') && lines.get(1).is_some_and(rule);
+    let (head, tail) = match (is_code, is_table) {
+        (true, _) => (vec![lines.remove(0)], lines.pop()),
+        (_, true) => (lines.drain(..2).collect(), None),
+        _ => (Vec::new(), None),
+    };
+    let (head, tail) = (head.join("\n"), tail.unwrap_or_default());
+    let room = MAX_CHUNK_TOKENS.saturating_sub(estimated_tokens(&head) + estimated_tokens(tail)).max(64);
+    let whole = |part: String| {
+        let parts = [head.as_str(), &part, tail].into_iter().filter(|part| !part.is_empty());
+        parts.collect::<Vec<_>>().join("\n")
+    };
+    group(lines.into_iter().flat_map(|line| slices(line, room)).collect(), room)
+        .into_iter()
+        .map(whole)
+        .collect()
+}
+
+/// Joins lines as long as they fit.
+fn group(lines: Vec<String>, room: usize) -> Vec<String> {
+    let mut parts: Vec<String> = Vec::new();
+    let mut left = 0;
+    for line in lines {
+        let tokens = estimated_tokens(&line) + 1;
+        match parts.last_mut() {
+            Some(last) if tokens <= left => {
+                last.push('\n');
+                last.push_str(&line);
+                left -= tokens;
+            }
+            _ => {
+                left = room.saturating_sub(tokens);
+                parts.push(line);
+            }
+        }
+    }
+    parts.retain(|part| !part.trim().is_empty());
+    parts
+}
+
+/// A line in pieces that fit, cut after sentences or words where it has them.
+fn slices(line: &str, room: usize) -> Vec<String> {
+    let mut pieces = Vec::new();
+    let mut rest = line;
+    while estimated_tokens(rest) > room {
+        let most = crate::provider::clip_tokens(rest, room);
+        let sentence = most
+            .rfind(['.', '!', '?', '。'])
+            .map(|at| at + most[at..].chars().next().map_or(1, char::len_utf8));
+        let at = sentence.filter(|at| *at > most.len() / 2).or_else(|| most.rfind(' ').filter(|at| *at > 0));
+        let (piece, after) = rest.split_at(at.unwrap_or(most.len()));
+        pieces.push(piece.to_owned());
+        rest = after.trim_start();
+    }
+    pieces.push(rest.to_owned());
+    pieces
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn heading(level: u8, text: &str) -> Block {
+        Block::Heading { level, text: text.to_owned(), anchor: text.to_lowercase() }
+    }
+
+    fn text(text: &str) -> Block {
+        Block::Text(text.to_owned())
+    }
+
+    #[test]
+    fn chunks_follow_headings_and_carry_their_path() {
+        let blocks = vec![
+            heading(1, "Title"),
+            text("Intro."),
+            heading(2, "A"),
+            heading(3, "B"),
+            text("b"),
+            text("c"),
+            heading(2, "C"),
+            text("d"),
+        ];
+        let made: Vec<_> =
+            chunks(blocks).into_iter().map(|c| (c.section.join("/"), c.anchor, c.text)).collect();
+        let expected = [("", None, "Intro."), ("A/B", Some("b"), "b\n\nc"), ("C", Some("c"), "d")];
+        let expected = expected.map(|(s, a, t)| (s.to_owned(), a.map(str::to_owned), t.to_owned()));
+        assert_eq!(made, expected);
+    }
+
+    #[test]
+    fn a_code_block_stays_whole_while_a_model_can_read_it() {
+        let code = format!("```js\n{}```", "const a = 1;\n".repeat(300));
+        assert!(estimated_tokens(&code) > MAX_CHUNK_TOKENS && estimated_tokens(&code) < MAX_CODE_TOKENS);
+        assert_eq!(chunks(vec![text(&code)])[0].text, code);
+    }
+
+    #[test]
+    fn what_is_too_long_is_cut_and_every_part_stands_alone() {
+        let code = format!("```js\n{}```", "const a = 1;\n".repeat(2_000));
+        let table = format!("| a | b |\n|---|---|\n{}", "| some | cells |\n".repeat(500));
+        for (block, head, tail) in [(code, "```js\n", "```"), (table, "| a | b |\n|---|---|\n", "|")] {
+            let parts = split(&block);
+            assert!(parts.len() > 2);
+            for part in parts {
+                assert!(part.starts_with(head) && part.ends_with(tail), "{part}");
+                assert!(estimated_tokens(&part) <= MAX_CHUNK_TOKENS + 2, "{}", estimated_tokens(&part));
+            }
+        }
+        for long in ["One sentence. ".repeat(600), "语".repeat(5_000), "x".repeat(20_000)] {
+            let parts = chunks(vec![text(&long)]);
+            assert!(parts.iter().all(|chunk| estimated_tokens(&chunk.text) <= MAX_CHUNK_TOKENS + 2));
+            let whole: String = parts.iter().map(|chunk| chunk.text.replace([' ', '\n'], "")).collect();
+            assert_eq!(whole, long.replace(' ', ""), "nothing is lost");
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! The Markdown files of a documentation folder, as Docusaurus chooses them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use walkdir::{DirEntry, WalkDir};
+
+/// Bytes of a file that is still read; documentation pages have thousands.
+const MAX_FILE_BYTES: u64 = 4 * 1024 * 1024;
+
+/// A folder's files, sorted, and what could not be used.
+#[derive(Debug, Clone, Default)]
+pub struct Folder {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Paths below it, with `/`.
+    pub files: Vec<String>,
+    /// What was left out and should not have been.
+    pub skipped: Vec<Skipped>,
+}
+
+/// A file that is not indexed, and why.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{file}: {cause}")]
+pub struct Skipped {
+    /// Its path below the folder.
+    pub file: String,
+    /// A sentence without its subject.
+    pub cause: String,
+}
+
+impl Folder {
+    /// Lists a folder. Names that begin with `_` or `.` are left out, as Docusaurus does; symbolic links are followed.
+    ///
+    /// # Errors
+    ///
+    /// That it is no folder, or holds no Markdown.
+    pub fn open(path: &Path) -> Result<Self, String> {
+        if !path.is_dir() {
+            return Err(format!(
+                "{} is not a folder: give the folder that holds your Markdown files",
+                path.display()
+            ));
+        }
+        let mut folder = Self { path: path.to_owned(), ..Self::default() };
+        let walk = WalkDir::new(path).follow_links(true).sort_by_file_name().into_iter();
+        for entry in walk.filter_entry(|entry| entry.depth() == 0 || is_public(entry)) {
+            match entry {
+                Ok(entry) if entry.file_type().is_file() => folder.add(&entry),
+                Ok(_) => {}
+                Err(error) => folder.refuse(&error),
+            }
+        }
+        if folder.files.is_empty() && folder.skipped.is_empty() {
+            return Err(format!("{} holds no .md or .mdx file", path.display()));
+        }
+        Ok(folder)
+    }
+
+    /// A file's source.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be read.
+    pub fn source(&self, file: &str) -> Result<String, Skipped> {
+        let path = self.path.join(file);
+        let read = || -> Result<String, String> {
+            let bytes = fs::metadata(&path).map_err(|error| error.to_string())?.len();
+            if bytes > MAX_FILE_BYTES {
+                let mib = MAX_FILE_BYTES / 1024 / 1024;
+                return Err(format!("it has {bytes} bytes; at most {mib} MiB are read"));
+            }
+            let bytes = fs::read(&path).map_err(|error| format!("it cannot be read: {error}"))?;
+            String::from_utf8(bytes).map_err(|error| {
+                format!("it is not UTF-8 (byte {}): save it as UTF-8", error.utf8_error().valid_up_to())
+            })
+        };
+        read().map_err(|cause| Skipped { file: file.to_owned(), cause })
+    }
+
+    fn add(&mut self, entry: &DirEntry) {
+        let below = entry.path().strip_prefix(&self.path).unwrap_or(entry.path());
+        let name = below.to_string_lossy().replace(std::path::MAIN_SEPARATOR, "/");
+        let is_markdown = [".md", ".mdx"].iter().any(|extension| name.ends_with(extension));
+        match below.to_str() {
+            Some(_) if is_markdown => self.files.push(name),
+            None if is_markdown => {
+                self.skipped.push(Skipped { file: name, cause: "its name is not UTF-8".to_owned() });
+            }
+            _ => {}
+        }
+    }
+
+    fn refuse(&mut self, error: &walkdir::Error) {
+        let place = error.path().unwrap_or(&self.path);
+        let file = place.strip_prefix(&self.path).unwrap_or(place).display().to_string();
+        let cause = match (error.loop_ancestor(), error.io_error()) {
+            (Some(_), _) => "a symbolic link leads back to a folder around it".to_owned(),
+            (None, Some(error)) => format!("it cannot be read: {error}"),
+            (None, None) => error.to_string(),
+        };
+        self.skipped.push(Skipped { file, cause });
+    }
+}
+
+fn is_public(entry: &DirEntry) -> bool {
+    let name = entry.file_name().to_string_lossy();
+    let is_installed = entry.file_type().is_dir() && name == "node_modules";
+    !name.starts_with(['_', '.']) && !is_installed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn markdown_is_listed_and_partials_and_hidden_files_are_not() {
+        let folder = tempfile::tempdir().unwrap();
+        for file in ["b.md", "a.mdx", "_part.mdx", "x/c.md", "_x/d.md", ".e/f.md", "g.txt", "node_modules/h.md"]
+        {
+            let path = folder.path().join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, "x").unwrap();
+        }
+        assert_eq!(Folder::open(folder.path()).unwrap().files, ["a.mdx", "b.md", "x/c.md"]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_cycle_of_links_and_a_broken_link_are_named_and_the_rest_is_listed() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("x")).unwrap();
+        fs::write(folder.path().join("x/a.md"), "x").unwrap();
+        std::os::unix::fs::symlink(folder.path(), folder.path().join("x/up")).unwrap();
+        std::os::unix::fs::symlink("nowhere.md", folder.path().join("broken.md")).unwrap();
+        let open = Folder::open(folder.path()).unwrap();
+        assert_eq!(open.files, ["x/a.md"]);
+        let skipped: Vec<String> = open.skipped.iter().map(ToString::to_string).collect();
+        assert!(skipped.iter().any(|line| line.starts_with("x/up: a symbolic link")), "{skipped:?}");
+        assert!(skipped.iter().any(|line| line.starts_with("broken.md: it cannot be read")), "{skipped:?}");
+    }
+
+    #[test]
+    fn what_cannot_be_read_as_text_says_why() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(Folder::open(folder.path()).unwrap_err().contains("holds no .md"));
+        assert!(Folder::open(&folder.path().join("none")).unwrap_err().contains("not a folder"));
+        fs::write(folder.path().join("latin.md"), b"caf\xe9").unwrap();
+        fs::File::create(folder.path().join("huge.md")).unwrap().set_len(50 * 1024 * 1024).unwrap();
+        let open = Folder::open(folder.path()).unwrap();
+        assert!(open.source("latin.md").unwrap_err().to_string().contains("not UTF-8 (byte 3)"));
+        assert!(open.source("huge.md").unwrap_err().to_string().contains("at most 4 MiB"));
+        assert!(open.source("gone.md").is_err());
+    }
+}

@@ -1,0 +1,227 @@
+//! From a file's source to what an index stores. No I/O.
+
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use serde_json::{Map, Value};
+use url::Url;
+use uuid::Uuid;
+
+use super::chunks::{Chunk, chunks};
+use super::markdown::{self, Block, Links};
+use super::matter::{self, Matter};
+use super::routes;
+use crate::retrieval::payload::{Payload, Reading};
+
+/// Key of a stored passage that tells what its vector was made of.
+pub const HASH_KEY: &str = "chunk_hash";
+/// Key of a stored passage that tells which documentation root it belongs to, by its route base.
+pub const ROOT_KEY: &str = "root";
+/// Key of a stored passage that tells the file it comes from.
+pub const FILE_KEY: &str = "file";
+/// Key of a stored passage's language, as given.
+pub const LANGUAGE_KEY: &str = "language";
+/// Key of a stored passage's version.
+pub const VERSION_KEY: &str = "version";
+
+/// What `encodeURI` escapes in ASCII, and what would end a path or be taken for an escape. Other scripts stay readable.
+const ESCAPED: AsciiSet = CONTROLS
+    .add(b' ')
+    .add(b'"')
+    .add(b'#')
+    .add(b'%')
+    .add(b'<')
+    .add(b'>')
+    .add(b'?')
+    .add(b'\\')
+    .add(b'^')
+    .add(b'`')
+    .add(b'{')
+    .add(b'|')
+    .add(b'}');
+
+/// A documentation root: what the pages of one folder have in common.
+#[derive(Debug, Clone, Default)]
+pub struct Root {
+    /// Where its pages are on the site: `/docs`.
+    pub route_base: String,
+    /// The site, for absolute links; relative ones without.
+    pub site: Option<Url>,
+    /// The version it documents, for filters.
+    pub version: Option<String>,
+    /// Its language, for filters and for word forms.
+    pub language: Option<String>,
+    /// Keys of the front matter that are stored for filters.
+    pub filter_keys: Vec<String>,
+}
+
+/// A page, read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Page {
+    /// The file it is made of.
+    file: String,
+    /// Where it is on the site, escaped as a URL.
+    pub address: String,
+    /// From the front matter, else its first heading, else its file's name.
+    pub title: String,
+    /// What is embedded and retrieved.
+    pub chunks: Vec<Chunk>,
+    /// What the sidebar and the description say of it; searched with its first chunk.
+    lead: String,
+    /// Values of the filter keys.
+    values: Map<String, Value>,
+}
+
+/// A passage to store.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Entry {
+    /// The same for the same place on the same page.
+    pub id: Uuid,
+    /// Title of its page.
+    pub title: String,
+    /// What is embedded, and what BM25 counts.
+    pub text: String,
+    /// Everything a passage is read from.
+    pub payload: Payload,
+}
+
+impl Page {
+    /// Reads a file; `None` for a draft and an unlisted page.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the front matter or the MDX.
+    pub fn read(root: &Root, file: &str, source: &str) -> Result<Option<Self>, String> {
+        let (matter, body) = matter::read(source)?;
+        if matter.hidden {
+            return Ok(None);
+        }
+        let blocks = markdown::read(body, file.ends_with(".mdx"), &Links::Drop)?;
+        let title = title(file, &matter, &blocks);
+        let label = matter.sidebar_label.iter().filter(|label| **label != title);
+        let lead: Vec<&str> = label.chain(&matter.description).map(String::as_str).collect();
+        let keys = root.filter_keys.iter().filter(|key| !matches!(key.as_str(), VERSION_KEY | LANGUAGE_KEY));
+        let values = keys.filter_map(|key| Some((key.clone(), filterable(matter.all.get(key)?)?))).collect();
+        Ok(Some(Self {
+            file: file.to_owned(),
+            address: address(root, file, &matter),
+            lead: lead.join("\n"),
+            title,
+            chunks: chunks(blocks),
+            values,
+        }))
+    }
+
+    /// Its passages, in the order of the text.
+    pub fn entries(self, root: &Root) -> Vec<Entry> {
+        let reading = Reading { site: root.site.clone(), ..Reading::default() };
+        let mut entries = Vec::new();
+        for (number, chunk) in self.chunks.iter().enumerate() {
+            let path = match &chunk.anchor {
+                Some(anchor) => format!("{}#{}", self.address, escaped(anchor)),
+                None => self.address.clone(),
+            };
+            let section = chunk.section.join(" › ");
+            let lead = if number == 0 { self.lead.as_str() } else { "" };
+            let parts = [self.title.as_str(), &section, lead, "", &chunk.text].into_iter();
+            let text = parts.enumerate().filter(|(at, part)| *at == 3 || !part.is_empty());
+            let text = text.map(|(_, part)| part).collect::<Vec<_>>().join("\n");
+            let mut payload = self.values.clone();
+            let mut put = |key: &str, value: &str| payload.insert(key.to_owned(), value.into());
+            put("title", &self.title);
+            if !section.is_empty() {
+                put("section", &section);
+            }
+            put("url", &reading.link(&path));
+            put("text", &chunk.text);
+            put(ROOT_KEY, &root.route_base);
+            put(FILE_KEY, &self.file);
+            for (key, value) in [(VERSION_KEY, &root.version), (LANGUAGE_KEY, &root.language)] {
+                if let Some(value) = value {
+                    put(key, value);
+                }
+            }
+            let id =
+                Uuid::new_v5(&Uuid::NAMESPACE_URL, format!("{} {path} {number}", root.route_base).as_bytes());
+            entries.push(Entry { id, title: self.title.clone(), text, payload });
+        }
+        entries
+    }
+}
+
+/// Where the page of `file` is, escaped as a URL.
+pub fn address(root: &Root, file: &str, matter: &Matter) -> String {
+    escaped(&routes::address(&root.route_base, file, matter))
+}
+
+/// A page's title.
+pub fn title(file: &str, matter: &Matter, blocks: &[Block]) -> String {
+    let first = blocks.iter().find_map(|block| match block {
+        Block::Heading { level, text, .. } => Some((*level, text)),
+        Block::Text(_) => None,
+    });
+    let heading = first.filter(|(level, text)| *level == 1 && !text.is_empty()).map(|(_, text)| text.clone());
+    matter.title.clone().or(heading).unwrap_or_else(|| routes::name(file, matter))
+}
+
+fn escaped(text: &str) -> String {
+    utf8_percent_encode(text, &ESCAPED).to_string()
+}
+
+/// A value of the front matter that a filter can compare.
+fn filterable(value: &Value) -> Option<Value> {
+    let simple = |value: &Value| matches!(value, Value::String(_) | Value::Number(_) | Value::Bool(_));
+    match value {
+        Value::Array(values) => {
+            let values: Vec<Value> = values.iter().filter(|value| simple(value)).cloned().collect();
+            (!values.is_empty()).then_some(Value::Array(values))
+        }
+        value => simple(value).then(|| value.clone()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn root() -> Root {
+        Root {
+            route_base: "/docs".into(),
+            filter_keys: vec!["version".into(), "product".into()],
+            ..Root::default()
+        }
+    }
+
+    #[test]
+    fn a_page_becomes_passages_with_everything_they_are_found_and_cited_by() {
+        let source = "---\nsidebar_label: Start\ndescription: About kettles.\nproduct: [kettle, 3, {}]\n---\n# Kettle\n\nHi.\n\n## Set up {#set up}\n\n### Wire it\n\nPlug.\n";
+        let root = Root { version: Some("2.x".into()), language: Some("en".into()), ..root() };
+        let page = Page::read(&root, "a b.md", source).unwrap().unwrap();
+        let entries = page.entries(&root);
+        assert_eq!(entries[0].text, "Kettle\nStart\nAbout kettles.\n\nHi.");
+        assert_eq!(entries[1].text, "Kettle\nSet up › Wire it\n\nPlug.");
+        let expected = json!({"title": "Kettle", "section": "Set up › Wire it", "url": "/docs/a%20b#wire-it", "text": "Plug.",
+            "root": "/docs", "file": "a b.md", "version": "2.x", "language": "en", "product": ["kettle", 3]});
+        assert_eq!(Value::Object(entries[1].payload.clone()), expected);
+    }
+
+    #[test]
+    fn the_same_place_keeps_its_id_and_another_root_has_others() {
+        let ids = |root: &Root, source: &str| -> Vec<Uuid> {
+            let page = Page::read(root, "a.md", source).unwrap().unwrap();
+            page.entries(root).into_iter().map(|entry| entry.id).collect()
+        };
+        assert_eq!(ids(&root(), "## A\n\nx"), ids(&root(), "## A\n\nother text"));
+        assert_ne!(ids(&root(), "## A\n\nx"), ids(&Root { route_base: "/api".into(), ..root() }, "## A\n\nx"));
+    }
+
+    #[test]
+    fn the_site_makes_addresses_absolute_and_a_title_is_always_found() {
+        let root = Root { site: Url::parse("https://x.example/base/").ok(), ..root() };
+        let page = Page::read(&root, "01-a.md", "x").unwrap().unwrap();
+        assert_eq!(page.title, "a");
+        assert_eq!(page.entries(&root)[0].payload["url"], "https://x.example/base/docs/a");
+        let page = Page::read(&root, "a.md", "## B\n\n# C\n").unwrap().unwrap();
+        assert_eq!(page.title, "a", "a title is the first heading, or none is");
+        assert_eq!(Page::read(&root, "a.md", "---\nunlisted: true\n---\nx").unwrap(), None);
+    }
+}

@@ -1,0 +1,346 @@
+//! The provider that needs no key, no network and no model: sparse embeddings of words, concepts and word pieces, and
+//! answers that quote the best sentences of the passages. Deterministic: the same question on the same index gives the
+//! same answer.
+
+mod embedding;
+mod words;
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use futures::StreamExt as _;
+
+use crate::chat::{FinishReason, Passage};
+use crate::provider::{Delta, DeltaStream, End, NOT_IN_DOCS, Prompt};
+
+use words::{Word, is_english, words};
+
+pub use embedding::embed;
+
+/// Name under which an index records these embeddings; a change of what they are made of changes it.
+pub const MODEL: &str = "offline-2";
+
+/// Share of the question's weight a passage must hold to be quoted.
+const MIN_COVERAGE: f64 = 0.45;
+/// The same for a question in another language than English, of which the thesaurus knows but the commonest words.
+const MIN_FOREIGN_COVERAGE: f64 = 0.2;
+/// Quotes in an answer.
+const MAX_QUOTES: usize = 3;
+/// Pages named where no passage is quoted.
+const CLOSEST: usize = 3;
+/// How much a word counts as found where another word for the same thing stands.
+const CONCEPT_FOUND: f64 = 0.8;
+/// How much a word counts as found where one stands that differs from it as by a typing error.
+const TYPO_FOUND: f64 = 0.8;
+/// Letters from which one typing error is allowed, and from which two.
+const TYPO_LETTERS: (usize, usize) = (5, 8);
+
+/// Writes answers from the passages alone.
+#[derive(Debug, Clone)]
+pub struct Offline {
+    /// Pause before each word; zero for none.
+    pub token_delay: Duration,
+}
+
+impl Offline {
+    /// The answer, word by word.
+    pub fn generate(&self, prompt: &Prompt) -> DeltaStream {
+        let answer = quote(&prompt.question, &prompt.passages).unwrap_or_else(|| closest(&prompt.passages));
+        let delay = self.token_delay;
+        let stream = async_stream::stream! {
+            for word in answer.split_inclusive(char::is_whitespace) {
+                if !delay.is_zero() {
+                    tokio::time::sleep(delay).await;
+                }
+                yield Ok(Delta::Text(word.to_owned()));
+            }
+            yield Ok(Delta::End(End { finish_reason: FinishReason::Stop, model: None, usage: None }));
+        };
+        stream.boxed()
+    }
+}
+
+/// How many different words of a text carry meaning.
+pub fn meaningful_words(text: &str) -> usize {
+    let stems: HashSet<String> = words(text).into_iter().map(|word| word.stem).collect();
+    stems.len()
+}
+
+/// What is said where the passages do not answer: the pages that come closest.
+fn closest(passages: &[Passage]) -> String {
+    let mut named: Vec<&str> = Vec::new();
+    let mut pages = Vec::new();
+    for (number, passage) in (1..).zip(passages) {
+        if pages.len() < CLOSEST && !named.contains(&passage.title.as_str()) {
+            named.push(&passage.title);
+            pages.push(format!("{} [{number}]", passage.title));
+        }
+    }
+    let sentence = crate::chat::NOT_IN_DOCS_SENTENCE;
+    format!("{NOT_IN_DOCS} {sentence} The closest pages: {}.", pages.join(", "))
+}
+
+/// A text as words are looked for in it.
+struct Text {
+    stems: HashSet<String>,
+    concepts: HashSet<u16>,
+    forms: HashSet<String>,
+}
+
+impl Text {
+    fn new(text: &str) -> Self {
+        let words = words(text);
+        Self {
+            concepts: words.iter().flat_map(|word| word.concepts.iter().copied()).collect(),
+            stems: words.iter().map(|word| word.stem.clone()).collect(),
+            forms: words.into_iter().map(|word| word.form).collect(),
+        }
+    }
+
+    /// How surely the word stands here, itself, in other words or with a typing error: 0 to 1.
+    fn has(&self, word: &Word) -> f64 {
+        let in_other_words = word.concepts.iter().any(|concept| self.concepts.contains(concept));
+        self.has_itself(word).max(if in_other_words { CONCEPT_FOUND } else { 0.0 })
+    }
+
+    /// The same without other words.
+    fn has_itself(&self, word: &Word) -> f64 {
+        if self.stems.contains(&word.stem) {
+            return 1.0;
+        }
+        let errors = match word.form.chars().count() {
+            letters if letters < TYPO_LETTERS.0 => return 0.0,
+            letters if letters < TYPO_LETTERS.1 => 1,
+            _ => 2,
+        };
+        let close = |form: &String| {
+            form.len().abs_diff(word.form.len()) <= errors && strsim::osa_distance(form, &word.form) <= errors
+        };
+        if self.forms.iter().chain(&self.stems).any(close) { TYPO_FOUND } else { 0.0 }
+    }
+}
+
+/// Quotes and cites the sentences that answer `question` best; `None` when no passage is about it.
+fn quote(question: &str, passages: &[Passage]) -> Option<String> {
+    let texts: Vec<Text> = passages.iter().map(|passage| Text::new(&whole(passage))).collect();
+    let asked = weighed(question, &texts);
+    let is_english = is_english(question);
+    // A product that no passage names is another product.
+    let stranger = |word: &Word| word.is_name && texts.iter().all(|text| text.has_itself(word) == 0.0);
+    if is_english && asked.iter().any(|(word, _)| stranger(word)) {
+        return None;
+    }
+    let min_coverage = if is_english { MIN_COVERAGE } else { MIN_FOREIGN_COVERAGE };
+    let total: f64 = asked.iter().map(|(_, weight)| weight).sum();
+    let found = |text: &Text| -> f64 { asked.iter().map(|(word, weight)| weight * text.has(word)).sum() };
+    let mut quotes = Vec::new();
+    for (rank, (passage, text)) in passages.iter().zip(&texts).enumerate() {
+        if total == 0.0 || found(text) / total < min_coverage {
+            continue;
+        }
+        let context = found(&Text::new(&heading(passage))) / 2.0;
+        let likeness = likeness(question, passage) * total;
+        for (position, unit) in units(&passage.text).into_iter().enumerate() {
+            // Earlier passages rank higher, and so do the first sentences under a heading.
+            let discount = 1.0 / (1.0 + 0.15 * rank as f64 + 0.05 * position as f64);
+            let score = (found(&Text::new(&unit.sentence)) + context) * discount + likeness;
+            quotes.push((score, rank, position, unit));
+        }
+    }
+    quotes.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let best = quotes.first()?.0;
+    quotes.retain(|(score, ..)| *score >= best / 2.0);
+    quotes.truncate(MAX_QUOTES);
+    quotes.sort_by_key(|(_, rank, position, _)| (*rank, *position));
+    let quoted: Vec<String> = quotes.into_iter().map(|(_, rank, _, unit)| unit.quoted(rank + 1)).collect();
+    Some(quoted.join("\n\n"))
+}
+
+/// How much the question is the passage's heading in other order: "What is X?" and the page "What X is". Here every
+/// word counts, so that a question whose words are all common still finds its page.
+fn likeness(question: &str, passage: &Passage) -> f64 {
+    let heading = passage.section.as_deref().unwrap_or(&passage.title);
+    let all = |text: &str| -> HashSet<String> {
+        let lower = text.to_lowercase();
+        let runs = lower.split(|c: char| !c.is_alphanumeric()).filter(|run| !run.is_empty());
+        runs.map(str::to_owned).collect()
+    };
+    let (question, heading) = (all(question), all(heading));
+    let shared = question.intersection(&heading).count() as f64;
+    let likeness = shared / question.union(&heading).count().max(1) as f64;
+    // Squared, so that "What X is not" stays behind "What X is".
+    if likeness > 0.5 { 2.0 * likeness * likeness } else { 0.0 }
+}
+
+/// What a passage stands under.
+fn heading(passage: &Passage) -> String {
+    format!("{} {}", passage.title, passage.section.as_deref().unwrap_or_default())
+}
+
+fn whole(passage: &Passage) -> String {
+    format!("{} {}", heading(passage), passage.text)
+}
+
+/// The words of the question and how much each says: the rarer among the passages, the more; one that none has says most.
+fn weighed(question: &str, texts: &[Text]) -> Vec<(Word, f64)> {
+    let mut asked: Vec<Word> = Vec::new();
+    for word in words(question) {
+        match asked.iter_mut().find(|known| known.stem == word.stem) {
+            Some(known) => known.is_name |= word.is_name,
+            None => asked.push(word),
+        }
+    }
+    let weighed = asked.into_iter().map(|word| {
+        let holders: f64 = texts.iter().map(|text| text.has(&word)).sum();
+        let weight = 1.0 + ((texts.len() as f64 + 1.0) / (holders + 1.0)).ln();
+        (word, weight)
+    });
+    weighed.collect()
+}
+
+/// A sentence, and the code block that follows it.
+#[derive(Debug, PartialEq, Eq)]
+struct Unit {
+    sentence: String,
+    code: Option<String>,
+}
+
+impl Unit {
+    fn quoted(&self, number: usize) -> String {
+        let lead = format!("“{}” [{number}]", self.sentence);
+        match &self.code {
+            Some(code) => format!("{lead}\n\n{code}"),
+            None => lead,
+        }
+    }
+}
+
+/// The sentences of a Markdown passage, without headings and tables; code goes with the sentence before it.
+fn units(text: &str) -> Vec<Unit> {
+    let mut units: Vec<Unit> = Vec::new();
+    let mut prose = String::new();
+    let mut code: Option<String> = None;
+    let flush = |prose: &mut String, units: &mut Vec<Unit>| {
+        units.extend(sentences(prose).into_iter().map(|sentence| Unit { sentence, code: None }));
+        prose.clear();
+    };
+    for line in text.lines() {
+        let trimmed = line.trim();
+        let fence = trimmed.starts_with("```");
+        match &mut code {
+            Some(block) => {
+                block.push('\n');
+                block.push_str(line);
+                if fence {
+                    let block = code.take();
+                    if let Some(unit) = units.last_mut().filter(|unit| unit.code.is_none()) {
+                        unit.code = block;
+                    }
+                }
+            }
+            None if fence => {
+                flush(&mut prose, &mut units);
+                code = Some(line.to_owned());
+            }
+            None if trimmed.is_empty() || trimmed.starts_with(['#', '|']) => flush(&mut prose, &mut units),
+            None => {
+                let item = ["- ", "* ", "> "].iter().find_map(|marker| trimmed.strip_prefix(marker));
+                if item.is_some() {
+                    flush(&mut prose, &mut units);
+                }
+                prose.push_str(item.unwrap_or(trimmed));
+                prose.push(' ');
+            }
+        }
+    }
+    flush(&mut prose, &mut units);
+    units
+}
+
+/// Splits prose after `.`, `!` or `?` before white space, and after their East Asian forms; never inside code.
+fn sentences(prose: &str) -> Vec<String> {
+    let mut sentences = Vec::new();
+    let mut current = String::new();
+    let mut chars = prose.chars().peekable();
+    let mut in_code = false;
+    while let Some(c) = chars.next() {
+        current.push(c);
+        in_code ^= c == '`';
+        let before_space = chars.peek().is_none_or(|next| next.is_whitespace());
+        let abbreviation = current.ends_with("e.g.") || current.ends_with("i.e.");
+        let full_stop = matches!(c, '.' | '!' | '?') && before_space && !abbreviation;
+        if !in_code && (full_stop || matches!(c, '。' | '！' | '？')) {
+            sentences.push(std::mem::take(&mut current));
+        }
+    }
+    sentences.push(current);
+    let trimmed = sentences.iter().map(|sentence| sentence.trim());
+    trimmed.filter(|sentence| sentence.chars().any(char::is_alphanumeric)).map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn passage(title: &str, text: &str) -> Passage {
+        Passage {
+            title: title.to_owned(),
+            section: None,
+            url: String::new(),
+            text: text.to_owned(),
+            score: 1.0,
+        }
+    }
+
+    #[test]
+    fn the_best_sentence_is_quoted_with_its_number_and_its_code() {
+        let passages = [
+            passage("Errors", "Every failure carries a code."),
+            passage(
+                "Install",
+                "Docent is one binary. Install it with cargo:\n\n```sh\ncargo install docent\n```\n",
+            ),
+        ];
+        let answer = quote("How do I install Docent with cargo?", &passages).unwrap();
+        assert!(
+            answer.contains("“Install it with cargo:” [2]\n\n```sh\ncargo install docent\n```"),
+            "{answer}"
+        );
+        assert!(!answer.contains("failure"), "{answer}");
+    }
+
+    #[test]
+    fn a_question_the_passages_do_not_answer_is_not_answered() {
+        let passages = [passage("Install", "Docent is one binary. Install it with cargo.")];
+        assert_eq!(quote("What is the capital of France?", &passages), None);
+        assert_eq!(quote("???", &passages), None);
+    }
+
+    #[test]
+    fn a_question_in_other_words_with_errors_or_in_another_language_is_answered() {
+        let passages = [
+            passage("Errors", "Every failure carries a code."),
+            passage("Files", "Deleting a file needs a confirmation."),
+        ];
+        for question in ["How can I erase a file?", "how to delte a file", "Wie lösche ich eine Datei?"] {
+            assert!(quote(question, &passages).is_some_and(|answer| answer.contains("[2]")), "{question}");
+        }
+    }
+
+    #[test]
+    fn a_question_about_another_product_is_not_answered() {
+        let passages = [passage("Modules", "A module has a name and may be nested in another module.")];
+        assert!(quote("How do I nest a module?", &passages).is_some());
+        assert_eq!(quote("How do I nest a module in Vuex?", &passages), None);
+    }
+
+    #[test]
+    fn where_nothing_answers_the_closest_pages_are_named_once() {
+        let passages = [passage("Install", "a"), passage("Install", "b"), passage("Errors", "c")];
+        let answer = closest(&passages);
+        assert!(
+            answer.starts_with(NOT_IN_DOCS) && answer.ends_with("pages: Install [1], Errors [3]."),
+            "{answer}"
+        );
+    }
+}

@@ -1,0 +1,228 @@
+//! Writing one documentation root into the embedded index: a new generation with this root's passages as they are now and
+//! every other root's as they were.
+
+use std::collections::{BTreeSet, HashSet};
+use std::path::Path;
+
+use qdrant_edge::{
+    EdgeShard, PointId, PointStructPersisted, Record, ScrollRequest, VectorInternal, VectorStructInternal,
+    WithPayloadInterface, WithVector,
+};
+use uuid::Uuid;
+
+use super::generations::{Build, BuildError, point_id};
+use super::journal::Journal;
+use super::private_copy;
+use crate::chat::Vector;
+use crate::indexing::{FILE_KEY, LANGUAGE_KEY};
+use crate::retrieval::bm25::Analyzer;
+use crate::retrieval::{DENSE, Manifest, OFFLINE, Point, Stored};
+
+/// Points of other roots that are copied at once.
+const COPIED: usize = 256;
+
+/// A generation being written.
+pub struct Writer {
+    build: Build,
+    /// The generation before, unless its vectors are of no use.
+    old: Option<Old>,
+    journal: Journal,
+    /// Payload key and value of this root's passages.
+    root: (&'static str, String),
+    /// What was written of this root.
+    seen: HashSet<Uuid>,
+}
+
+/// A private copy of the generation before. The shard closes before its folder goes.
+struct Old {
+    shard: EdgeShard,
+    _folder: tempfile::TempDir,
+}
+
+impl std::fmt::Debug for Writer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Writer").field("build", &self.build).finish_non_exhaustive()
+    }
+}
+
+impl Writer {
+    /// Begins a generation under `data` for about `points` points of the root that has this payload key and value.
+    ///
+    /// # Errors
+    ///
+    /// What keeps it from being built, among it that the other roots were embedded with another model.
+    pub fn begin(
+        data: &Path,
+        manifest: Manifest,
+        analyzer: Analyzer,
+        root: (&'static str, String),
+        points: usize,
+    ) -> Result<Self, BuildError> {
+        let build = Build::begin(data, manifest.clone(), analyzer, points)?;
+        let old = Old::open(data, &manifest, &root)?;
+        let journal = Journal::open(data, &manifest.model, manifest.dimensions)
+            .map_err(|error| BuildError::Io(data.join("embedded.part"), error))?;
+        Ok(Self { build, old, journal, root, seen: HashSet::new() })
+    }
+
+    /// What the generation before holds under these ids.
+    ///
+    /// # Errors
+    ///
+    /// What the engine said.
+    pub fn stored(&self, ids: &[Uuid]) -> Result<Stored, BuildError> {
+        let Some(old) = &self.old else { return Ok(Stored::new()) };
+        let points: Vec<PointId> = ids.iter().map(|id| point_id(*id)).collect();
+        let payload = Some(WithPayloadInterface::Bool(true));
+        let vectors = Some(WithVector::Selector(vec![DENSE.to_owned(), OFFLINE.to_owned()]));
+        let records = old.shard.retrieve(&points, payload, vectors).map_err(engine)?;
+        let read = |record: Record| {
+            let PointId::Uuid(id) = record.id else { return None };
+            let payload = record.payload.map(|payload| payload.0).unwrap_or_default();
+            Some((Uuid::from_bytes(*id.as_bytes()), (payload, embedding(record.vector?)?)))
+        };
+        Ok(records.into_iter().filter_map(read).collect())
+    }
+
+    /// The vector that an earlier run, which was cut off, made of what has this hash.
+    ///
+    /// # Errors
+    ///
+    /// That the journal cannot be read.
+    pub fn recall(&mut self, hash: Uuid) -> Result<Option<Vec<f32>>, BuildError> {
+        self.journal.get(hash).map_err(|error| BuildError::Io("embedded.part".into(), error))
+    }
+
+    /// Keeps fresh vectors by their hashes, in case this run is cut off.
+    ///
+    /// # Errors
+    ///
+    /// That the journal cannot be written.
+    pub fn remember(&mut self, vectors: &[(Uuid, &[f32])]) -> Result<(), BuildError> {
+        self.journal.keep(vectors).map_err(|error| BuildError::Io("embedded.part".into(), error))
+    }
+
+    /// Adds passages of this root.
+    ///
+    /// # Errors
+    ///
+    /// What the engine said, or that the disk has filled up.
+    pub fn write(&mut self, points: Vec<Point>) -> Result<(), BuildError> {
+        self.seen.extend(points.iter().map(|point| point.id));
+        self.build.add(points)
+    }
+
+    /// Copies the other roots' passages, and those of this root that come from `kept_files`, and makes the generation the
+    /// current one. Returns how many passages of this root are gone.
+    ///
+    /// # Errors
+    ///
+    /// What the engine or the file system said; the current generation is then the old one.
+    pub fn finish(mut self, kept_files: &[String]) -> Result<usize, BuildError> {
+        let mut deleted = 0;
+        if let Some(old) = self.old.take() {
+            let mut languages = BTreeSet::new();
+            old.each(|records| {
+                let unseen = records.into_iter().filter(|record| !self.has_seen(record));
+                let (gone, others): (Vec<_>, Vec<_>) = unseen.partition(|record| {
+                    is_of(record, &self.root)
+                        && !kept_files.iter().any(|file| text(record, FILE_KEY) == Some(file))
+                });
+                deleted += gone.len();
+                languages
+                    .extend(others.iter().filter_map(|record| text(record, LANGUAGE_KEY)).map(str::to_owned));
+                self.build.insert(others.into_iter().filter_map(persisted).collect())
+            })?;
+            self.build.add_languages(languages);
+        }
+        self.build.publish()?;
+        self.journal.remove().map_err(|error| BuildError::Io("embedded.part".into(), error))?;
+        Ok(deleted)
+    }
+
+    fn has_seen(&self, record: &Record) -> bool {
+        matches!(record.id, PointId::Uuid(id) if self.seen.contains(&Uuid::from_bytes(*id.as_bytes())))
+    }
+}
+
+/// A text in a point's payload.
+fn text<'a>(record: &'a Record, key: &str) -> Option<&'a str> {
+    record.payload.as_ref()?.0.get(key)?.as_str()
+}
+
+fn is_of(record: &Record, (key, value): &(&'static str, String)) -> bool {
+    text(record, key) == Some(value)
+}
+
+impl Old {
+    fn copy(data: &Path) -> Option<(Self, Manifest)> {
+        let (_, folder, manifest) = private_copy(data).ok()?;
+        let shard = EdgeShard::load(folder.path(), None).ok()?;
+        Some((Self { shard, _folder: folder }, manifest))
+    }
+
+    /// The current generation. One of another model is of no use; that is an error where it holds other roots, whose
+    /// passages would be lost.
+    fn open(data: &Path, wanted: &Manifest, root: &(&'static str, String)) -> Result<Option<Self>, BuildError> {
+        let Some((old, manifest)) = Self::copy(data) else { return Ok(None) };
+        let unfit = manifest.unfit(&wanted.model);
+        if unfit.is_none() && manifest.dimensions == wanted.dimensions {
+            return Ok(Some(old));
+        }
+        let mut others = BTreeSet::new();
+        old.each(|records| {
+            let foreign = records.iter().filter(|record| !is_of(record, root));
+            others.extend(foreign.filter_map(|record| text(record, root.0)).map(str::to_owned));
+            Ok(())
+        })?;
+        if others.is_empty() {
+            return Ok(None);
+        }
+        let others: Vec<String> = others.into_iter().collect();
+        Err(BuildError::Unfit {
+            path: data.to_owned(),
+            cause: unfit.unwrap_or_else(|| "has vectors of another size".to_owned()),
+            others: others.join(", "),
+        })
+    }
+
+    /// Goes through all points, a batch at a time.
+    fn each(&self, mut take: impl FnMut(Vec<Record>) -> Result<(), BuildError>) -> Result<(), BuildError> {
+        let mut offset = None;
+        loop {
+            let request = ScrollRequest {
+                offset,
+                limit: Some(COPIED),
+                with_vector: WithVector::Bool(true),
+                ..ScrollRequest::default()
+            };
+            let (records, next) = self.shard.scroll(request).map_err(engine)?;
+            take(records)?;
+            match next {
+                Some(next) => offset = Some(next),
+                None => return Ok(()),
+            }
+        }
+    }
+}
+
+/// A point as another generation stores it.
+fn persisted(record: Record) -> Option<PointStructPersisted> {
+    Some(PointStructPersisted { id: record.id, vector: record.vector?.into(), payload: record.payload })
+}
+
+/// The embedding among a point's vectors.
+pub(super) fn embedding(vector: VectorStructInternal) -> Option<Vector> {
+    let VectorStructInternal::Named(mut named) = vector else { return None };
+    match named.remove(DENSE).or_else(|| named.remove(OFFLINE))? {
+        VectorInternal::Dense(dense) => Some(Vector::Dense(dense)),
+        VectorInternal::Sparse(sparse) => {
+            Some(Vector::Sparse(sparse.indices.into_iter().zip(sparse.values).collect()))
+        }
+        VectorInternal::MultiDense(_) => None,
+    }
+}
+
+fn engine(error: qdrant_edge::OperationError) -> BuildError {
+    BuildError::Engine(error.to_string())
+}
