@@ -1,0 +1,16 @@
+// The order of the handbook. A page's label is its title.
+
+/** @type {import("@docusaurus/plugin-content-docs").SidebarsConfig} */
+export default {
+  handbook: [
+    "intro",
+    "try-it",
+    "docusaurus",
+    "deploy",
+    "configure",
+    "http-api",
+    "stream",
+    "errors",
+    "how-it-works",
+  ],
+};

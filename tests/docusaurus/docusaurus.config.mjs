@@ -1,0 +1,18 @@
+// The fixture as a site: what Docusaurus makes of it is what `addresses.test.mjs` compares with.
+
+/** @type {import("@docusaurus/types").Config} */
+export default {
+  title: "Kettle",
+  url: "http://localhost:3000",
+  baseUrl: "/",
+  onBrokenLinks: "ignore",
+  onDuplicateRoutes: "throw",
+  plugins: [
+    ["@docusaurus/plugin-content-docs", { path: "fixture/docs", routeBasePath: "docs" }],
+    [
+      "@docusaurus/plugin-content-docs",
+      { id: "community", path: "fixture/community", routeBasePath: "community" },
+    ],
+  ],
+  themes: ["@docusaurus/theme-classic"],
+};
