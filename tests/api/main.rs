@@ -4,7 +4,10 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod fake_gemini;
+#[macro_use]
 mod fake_qdrant;
+#[cfg(feature = "embedded")]
+mod edge_qdrant;
 mod helpers;
 
 mod chat;
