@@ -40,6 +40,17 @@ pub enum Block {
     Text(String),
 }
 
+/// How a body is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Syntax {
+    /// It must be MDX.
+    Mdx,
+    /// MDX, or where it is none, Markdown with HTML.
+    Either,
+    /// Markdown with HTML, where `<` and `{` mean nothing to MDX.
+    Markdown,
+}
+
 /// What becomes of links.
 pub enum Links<'a> {
     /// Only their texts stay: a target means nothing outside its page.
@@ -48,16 +59,17 @@ pub enum Links<'a> {
     Keep(&'a dyn Fn(&str) -> String),
 }
 
-/// Reads a page's body. A file that is not MDX is read as Markdown with HTML where it is not valid MDX.
+/// Reads a page's body.
 ///
 /// # Errors
 ///
 /// Where the MDX is broken, and how.
-pub fn read(body: &str, is_mdx: bool, links: &Links<'_>) -> Result<Vec<Block>, String> {
+pub fn read(body: &str, syntax: Syntax, links: &Links<'_>) -> Result<Vec<Block>, String> {
     let source = dialect::plain(body);
-    let tree = match parse(&source, mdx()) {
-        Err(_) if !is_mdx => parse(&source, ParseOptions::gfm()),
-        tree => tree,
+    let tree = match syntax {
+        Syntax::Markdown => parse(&source, ParseOptions::gfm()),
+        Syntax::Mdx => parse(&source, mdx()),
+        Syntax::Either => parse(&source, mdx()).or_else(|_| parse(&source, ParseOptions::gfm())),
     }?;
     let mut reader = Reader {
         source: &source,
@@ -162,7 +174,9 @@ impl Reader<'_> {
     }
 
     fn heading(&mut self, heading: &Heading) {
-        let counted: String = heading.children.iter().map(counted).collect();
+        // HTML counts only inside of something else.
+        let children = heading.children.iter().filter(|child| !matches!(child, Node::Html(_)));
+        let counted: String = children.map(counted).collect();
         let seen: String = heading.children.iter().map(seen).collect();
         let (text, anchor) = match (comment_id(heading.children.last()), classic_id(&counted)) {
             (Some(id), _) => (seen, id),
@@ -272,6 +286,7 @@ fn counted(node: &Node) -> String {
         Node::Text(text) => DIRECTIVE.replace_all(&text.value, "$1$3$4").into_owned(),
         Node::InlineCode(code) => code.value.clone(),
         Node::MdxTextExpression(expression) => expression.value.clone(),
+        Node::Html(html) => html.value.clone(),
         Node::Image(image) => image.alt.clone(),
         Node::ImageReference(image) => image.alt.clone(),
         _ => node.children().into_iter().flatten().map(counted).collect(),
@@ -367,7 +382,7 @@ mod tests {
     use super::*;
 
     fn blocks(body: &str) -> Vec<String> {
-        let blocks = read(body, true, &Links::Drop).unwrap();
+        let blocks = read(body, Syntax::Mdx, &Links::Drop).unwrap();
         blocks
             .into_iter()
             .map(|block| match block {
@@ -390,7 +405,7 @@ mod tests {
     fn links_become_their_texts_or_lead_elsewhere_and_images_their_description() {
         let body = "See [the `x` page](x.md#a), [y][z], <!-- c -->![an image](i.png) and https://a.example.\n\n[z]: y.md\n";
         assert_eq!(blocks(body), ["See the `x` page, y, an image and https://a.example."]);
-        let kept = read(body, true, &Links::Keep(&|target| format!("/docs/{target}"))).unwrap();
+        let kept = read(body, Syntax::Mdx, &Links::Keep(&|target| format!("/docs/{target}"))).unwrap();
         let expected = "See [the `x` page](</docs/x.md#a>), [y](</docs/y.md>), an image and https://a.example.";
         assert_eq!(kept, [Block::Text(expected.to_owned())]);
     }
@@ -429,8 +444,9 @@ mod tests {
     #[test]
     fn what_is_no_mdx_is_read_as_markdown_unless_it_claims_to_be() {
         let body = "a <b and {c\n\n<div>\n<p>inside</p>\n</div>\n";
-        assert!(read(body, true, &Links::Drop).unwrap_err().contains("not valid MDX"));
-        let texts = read(body, false, &Links::Drop).unwrap();
+        assert!(read(body, Syntax::Mdx, &Links::Drop).unwrap_err().contains("not valid MDX"));
+        assert_eq!(read(body, Syntax::Markdown, &Links::Drop), read(body, Syntax::Either, &Links::Drop));
+        let texts = read(body, Syntax::Either, &Links::Drop).unwrap();
         assert_eq!(texts, [Block::Text("a <b and {c".into()), Block::Text("\ninside\n".trim_end().into())]);
     }
 }

@@ -19,6 +19,8 @@ pub struct Matter {
     pub hidden: bool,
     /// `parse_number_prefixes: false`: numbers in names stay.
     pub keeps_numbers: bool,
+    /// `mdx.format: md`: the body is no MDX.
+    pub is_markdown: bool,
     /// Every key, for filters of the operator's own.
     pub all: Map<String, Value>,
 }
@@ -49,6 +51,7 @@ pub fn read(source: &str) -> Result<(Matter, &str), String> {
         description: text("description"),
         hidden: is("draft", true) || is("unlisted", true),
         keeps_numbers: is("parse_number_prefixes", false),
+        is_markdown: all.get("mdx").and_then(|mdx| mdx.get("format")).is_some_and(|format| format == "md"),
         all,
     };
     match &matter.id {

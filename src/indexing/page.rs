@@ -6,7 +6,7 @@ use url::Url;
 use uuid::Uuid;
 
 use super::chunks::{Chunk, chunks};
-use super::markdown::{self, Block, Links};
+use super::markdown::{self, Block, Links, Syntax};
 use super::matter::{self, Matter};
 use super::routes;
 use crate::retrieval::payload::{Payload, Reading};
@@ -94,7 +94,7 @@ impl Page {
         if matter.hidden {
             return Ok(None);
         }
-        let blocks = markdown::read(body, file.ends_with(".mdx"), &Links::Drop)?;
+        let blocks = markdown::read(body, syntax(file, &matter), &Links::Drop)?;
         let title = title(file, &matter, &blocks);
         let label = matter.sidebar_label.iter().filter(|label| **label != title);
         let lead: Vec<&str> = label.chain(&matter.description).map(String::as_str).collect();
@@ -150,6 +150,15 @@ impl Page {
 /// Where the page of `file` is, escaped as a URL.
 pub fn address(root: &Root, file: &str, matter: &Matter) -> String {
     escaped(&routes::address(&root.route_base, file, matter))
+}
+
+/// How a file is read, as Docusaurus does unless its settings say otherwise.
+pub fn syntax(file: &str, matter: &Matter) -> Syntax {
+    match (matter.is_markdown, file.ends_with(".mdx")) {
+        (true, _) => Syntax::Markdown,
+        (false, true) => Syntax::Mdx,
+        (false, false) => Syntax::Either,
+    }
 }
 
 /// A page's title.

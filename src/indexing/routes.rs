@@ -12,8 +12,10 @@ use super::pattern;
 static NUMBER_PREFIX: LazyLock<Regex> = LazyLock::new(|| pattern(r"^[0-9]+\s*[-_.]+\s*([^-_.\s].*)$"));
 /// Dates and versions begin with numbers that mean something.
 static DATE_OR_VERSION: LazyLock<Regex> = LazyLock::new(|| pattern(r"^[0-9]+[-_.][0-9]+"));
-/// What github-slugger drops: all but letters, marks, decimal digits, connectors such as `_`, hyphens and spaces.
-static NOT_IN_SLUG: LazyLock<Regex> = LazyLock::new(|| pattern(r"[^\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\- ]"));
+/// What github-slugger 1.5 drops: all but letters, marks, decimal digits, connectors such as `_`, hyphens and spaces of
+/// Unicode 13.
+static NOT_IN_SLUG: LazyLock<Regex> =
+    LazyLock::new(|| pattern(r"[^\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\- ]|\P{Age:13.0}"));
 
 /// A file's name without its extension.
 pub fn stem(file: &str) -> &str {
@@ -160,6 +162,23 @@ mod tests {
             ("other.md", "other.md"),
         ] {
             assert_eq!(link(target, "guides/start.md", page), expected, "{target}");
+        }
+    }
+
+    /// Pairs of texts: what goes in, and what comes out of Docusaurus' own packages.
+    fn facts(json: &str) -> Vec<(String, String)> {
+        serde_json::from_str(json).unwrap()
+    }
+
+    #[test]
+    fn slugs_and_number_prefixes_are_those_of_the_installed_docusaurus() {
+        let slugs = facts(include_str!("../../tests/docusaurus/slugs.json"));
+        let prefixes = facts(include_str!("../../tests/docusaurus/prefixes.json"));
+        assert!(slugs.len() > 100 && prefixes.len() > 30);
+        let wrong_slugs = slugs.iter().filter(|(text, expected)| slug(text) != *expected).map(|(text, _)| text);
+        assert_eq!(wrong_slugs.collect::<Vec<_>>(), Vec::<&String>::new());
+        for (name, expected) in prefixes {
+            assert_eq!(without_number_prefix(&name), expected, "{name}");
         }
     }
 

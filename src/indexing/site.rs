@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use percent_encoding::percent_decode_str;
 
 use super::markdown::{self, Block, Links};
-use super::page::{address, title};
+use super::page::{address, syntax, title};
 use super::{Docs, Root, Skipped, matter, routes};
 
 /// The pages of one root.
@@ -36,7 +36,7 @@ impl Site {
         let page = |file: &&str| {
             let source = docs.source(file).ok()?;
             let (matter, body) = matter::read(&source).ok()?;
-            let blocks = markdown::read(body, file.ends_with(".mdx"), &Links::Drop).ok()?;
+            let blocks = markdown::read(body, syntax(file, &matter), &Links::Drop).ok()?;
             let (address, title) = (address(root, file, &matter), title(file, &matter, &blocks));
             (!matter.hidden).then(|| SitePage { address, title, file: (*file).to_owned() })
         };
@@ -61,9 +61,9 @@ impl Site {
     pub fn html(&self, page: &SitePage) -> Result<String, Skipped> {
         let source = self.docs.source(&page.file)?;
         let wrong = |cause| Skipped { file: page.file.clone(), cause };
-        let (_, body) = matter::read(&source).map_err(wrong)?;
+        let (matter, body) = matter::read(&source).map_err(wrong)?;
         let link = |target: &str| routes::link(target, &page.file, |file| self.addresses.get(file).cloned());
-        let blocks = markdown::read(body, page.file.ends_with(".mdx"), &Links::Keep(&link)).map_err(wrong)?;
+        let blocks = markdown::read(body, syntax(&page.file, &matter), &Links::Keep(&link)).map_err(wrong)?;
         let has_title = matches!(blocks.first(), Some(Block::Heading { level: 1, .. }));
         let title = (!has_title).then(|| format!("<h1>{}</h1>\n", escape(&page.title)));
         Ok(title.into_iter().chain(blocks.iter().map(block)).collect())

@@ -261,7 +261,10 @@ async fn the_demo_answers_offline_and_says_when_the_handbook_does_not() {
     let (status, answer) = app.ask_json("What is the capital of France?").await;
     assert_eq!((status, &answer["status"]), (200, &json!("not_in_docs")));
     let response = answer["response"].as_str().unwrap();
-    assert!(response.contains("does not seem to answer") && response.contains("The closest pages: "), "{response}");
+    assert!(
+        response.contains("does not seem to answer") && response.contains("The closest pages: "),
+        "{response}"
+    );
 }
 
 #[tokio::test]
