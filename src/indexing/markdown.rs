@@ -4,6 +4,7 @@
 //! of the source by those places, so that code, tables and lists stay as they were written. Tags, imports, expressions
 //! and comments go, what stands between tags stays.
 
+use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::LazyLock;
 
@@ -23,6 +24,10 @@ const SHOWN_ATTRIBUTES: &[&str] = &["label", "title", "summary", "alt", "descrip
 static DIRECTIVE: LazyLock<Regex> = LazyLock::new(|| {
     pattern(r"(^|[^:]):([A-Za-z](?:[\w-]*[A-Za-z0-9])?)(?:\[([^\]]*)\])?(?:\{[^}]*\})?($|[^:\w-])")
 });
+
+/// The import of a Markdown file, which is then a component.
+static IMPORT: LazyLock<Regex> =
+    LazyLock::new(|| pattern(r#"import\s+(\w+)\s+from\s+['"](\.[^'"]*\.mdx?)['"]"#));
 
 /// A piece of a page.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,23 +64,34 @@ pub enum Links<'a> {
     Keep(&'a dyn Fn(&str) -> String),
 }
 
+/// How a body becomes blocks.
+pub struct Reading<'a> {
+    /// Of the body.
+    pub syntax: Syntax,
+    /// In its texts.
+    pub links: &'a Links<'a>,
+    /// The blocks of the file that an import names.
+    pub partial: &'a dyn Fn(&str) -> Vec<Block>,
+}
+
 /// Reads a page's body.
 ///
 /// # Errors
 ///
 /// Where the MDX is broken, and how.
-pub fn read(body: &str, syntax: Syntax, links: &Links<'_>) -> Result<Vec<Block>, String> {
+pub fn read(body: &str, reading: &Reading<'_>) -> Result<Vec<Block>, String> {
     let source = dialect::plain(body);
-    let tree = match syntax {
+    let tree = match reading.syntax {
         Syntax::Markdown => parse(&source, ParseOptions::gfm()),
         Syntax::Mdx => parse(&source, mdx()),
         Syntax::Either => parse(&source, mdx()).or_else(|_| parse(&source, ParseOptions::gfm())),
     }?;
     let mut reader = Reader {
         source: &source,
-        links,
+        reading,
         anchors: Anchors::default(),
         definitions: Vec::new(),
+        imports: HashMap::new(),
         blocks: Vec::new(),
     };
     reader.define(&tree);
@@ -135,10 +151,12 @@ fn parse(source: &str, options: ParseOptions) -> Result<Node, String> {
 
 struct Reader<'a> {
     source: &'a str,
-    links: &'a Links<'a>,
+    reading: &'a Reading<'a>,
     anchors: Anchors,
     /// Link definitions: identifier and target.
     definitions: Vec<(String, String)>,
+    /// Markdown files by the component they are imported as.
+    imports: HashMap<String, String>,
     blocks: Vec<Block>,
 }
 
@@ -147,8 +165,15 @@ type Edit = (Range<usize>, String);
 
 impl Reader<'_> {
     fn define(&mut self, node: &Node) {
-        if let Node::Definition(definition) = node {
-            self.definitions.push((definition.identifier.clone(), definition.url.clone()));
+        match node {
+            Node::Definition(definition) => {
+                self.definitions.push((definition.identifier.clone(), definition.url.clone()));
+            }
+            Node::MdxjsEsm(esm) => {
+                let found = IMPORT.captures_iter(&esm.value);
+                self.imports.extend(found.map(|found| (found[1].to_owned(), found[2].to_owned())));
+            }
+            _ => {}
         }
         node.children().into_iter().flatten().for_each(|child| self.define(child));
     }
@@ -159,6 +184,11 @@ impl Reader<'_> {
             match child {
                 Node::Heading(heading) => self.heading(heading),
                 Node::MdxJsxFlowElement(element) => {
+                    let import = element.name.as_ref().and_then(|name| self.imports.get(name));
+                    if let Some(target) = import {
+                        // It has anchors of its own, which may repeat the page's.
+                        self.blocks.extend((self.reading.partial)(target));
+                    }
                     self.blocks.extend(shown(&element.attributes).map(Block::Text));
                     self.flatten(child);
                 }
@@ -232,7 +262,7 @@ impl Reader<'_> {
     }
 
     fn link(&self, node: &Node, url: &str, edits: &mut Vec<Edit>) {
-        let target = match self.links {
+        let target = match self.reading.links {
             Links::Drop => None,
             Links::Keep(target) => Some(target(url)),
         };
@@ -381,8 +411,12 @@ fn unindented(text: &str, columns: usize) -> String {
 mod tests {
     use super::*;
 
+    fn read_as(body: &str, syntax: Syntax, links: &Links<'_>) -> Result<Vec<Block>, String> {
+        read(body, &Reading { syntax, links, partial: &|_| Vec::new() })
+    }
+
     fn blocks(body: &str) -> Vec<String> {
-        let blocks = read(body, Syntax::Mdx, &Links::Drop).unwrap();
+        let blocks = read_as(body, Syntax::Mdx, &Links::Drop).unwrap();
         blocks
             .into_iter()
             .map(|block| match block {
@@ -405,7 +439,7 @@ mod tests {
     fn links_become_their_texts_or_lead_elsewhere_and_images_their_description() {
         let body = "See [the `x` page](x.md#a), [y][z], <!-- c -->![an image](i.png) and https://a.example.\n\n[z]: y.md\n";
         assert_eq!(blocks(body), ["See the `x` page, y, an image and https://a.example."]);
-        let kept = read(body, Syntax::Mdx, &Links::Keep(&|target| format!("/docs/{target}"))).unwrap();
+        let kept = read_as(body, Syntax::Mdx, &Links::Keep(&|target| format!("/docs/{target}"))).unwrap();
         let expected = "See [the `x` page](</docs/x.md#a>), [y](</docs/y.md>), an image and https://a.example.";
         assert_eq!(kept, [Block::Text(expected.to_owned())]);
     }
@@ -444,9 +478,9 @@ mod tests {
     #[test]
     fn what_is_no_mdx_is_read_as_markdown_unless_it_claims_to_be() {
         let body = "a <b and {c\n\n<div>\n<p>inside</p>\n</div>\n";
-        assert!(read(body, Syntax::Mdx, &Links::Drop).unwrap_err().contains("not valid MDX"));
-        assert_eq!(read(body, Syntax::Markdown, &Links::Drop), read(body, Syntax::Either, &Links::Drop));
-        let texts = read(body, Syntax::Either, &Links::Drop).unwrap();
+        assert!(read_as(body, Syntax::Mdx, &Links::Drop).unwrap_err().contains("not valid MDX"));
+        assert_eq!(read_as(body, Syntax::Markdown, &Links::Drop), read_as(body, Syntax::Either, &Links::Drop));
+        let texts = read_as(body, Syntax::Either, &Links::Drop).unwrap();
         assert_eq!(texts, [Block::Text("a <b and {c".into()), Block::Text("\ninside\n".trim_end().into())]);
     }
 }

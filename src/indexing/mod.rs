@@ -80,7 +80,8 @@ impl Docs {
     /// Why it cannot be read.
     pub fn page(&self, root: &Root, file: &str) -> Result<Option<Page>, Skipped> {
         let source = self.source(file)?;
-        Page::read(root, file, &source).map_err(|cause| Skipped { file: file.to_owned(), cause })
+        Page::read(root, file, &source, &|file| self.source(file).ok())
+            .map_err(|cause| Skipped { file: file.to_owned(), cause })
     }
 
     /// The pages one after the other, but for the `skipped` files.
