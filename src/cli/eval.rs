@@ -13,7 +13,7 @@ use crate::limits::MAX_TOP_K;
 
 /// Asks the questions and prints the report.
 pub(super) async fn eval(matches: &ArgMatches, mut config: Config) -> Result<ExitCode, StartError> {
-    let path = text(matches, "FILE").unwrap_or_default();
+    let path = text(matches, "file").unwrap_or_default();
     let wrong = |cause: &dyn std::fmt::Display| StartError::Settings(format!("{path}: {cause}"));
     let cases = std::fs::read_to_string(&path).map_err(|error| wrong(&error))?;
     let cases = eval::read(&cases).map_err(|cause| wrong(&cause))?;

@@ -76,7 +76,7 @@ pub(super) fn dry_run(matches: &ArgMatches, vars: &Vars) -> Result<ExitCode, Sta
 }
 
 fn docs(matches: &ArgMatches) -> Result<Docs, StartError> {
-    let folder = text(matches, "DIR").unwrap_or_default();
+    let folder = text(matches, "folder").unwrap_or_default();
     Folder::open(Path::new(&folder)).map(Docs::Folder).map_err(StartError::Settings)
 }
 

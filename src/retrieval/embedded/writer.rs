@@ -29,6 +29,8 @@ pub struct Writer {
     journal: Journal,
     /// Payload key and value of this root's passages.
     root: (&'static str, String),
+    /// Name of the embedding.
+    vector: &'static str,
     /// What was written of this root.
     seen: HashSet<Uuid>,
 }
@@ -62,7 +64,8 @@ impl Writer {
         let old = Old::open(data, &manifest, &root)?;
         let journal = Journal::open(data, &manifest.model, manifest.dimensions)
             .map_err(|error| BuildError::Io(data.join("embedded.part"), error))?;
-        Ok(Self { build, old, journal, root, seen: HashSet::new() })
+        let vector = if manifest.dimensions == 0 { OFFLINE } else { DENSE };
+        Ok(Self { build, old, journal, root, vector, seen: HashSet::new() })
     }
 
     /// What the generation before holds under these ids.
@@ -74,7 +77,7 @@ impl Writer {
         let Some(old) = &self.old else { return Ok(Stored::new()) };
         let points: Vec<PointId> = ids.iter().map(|id| point_id(*id)).collect();
         let payload = Some(WithPayloadInterface::Bool(true));
-        let vectors = Some(WithVector::Selector(vec![DENSE.to_owned(), OFFLINE.to_owned()]));
+        let vectors = Some(WithVector::Selector(vec![self.vector.to_owned()]));
         let records = old.shard.retrieve(&points, payload, vectors).map_err(engine)?;
         let read = |record: Record| {
             let PointId::Uuid(id) = record.id else { return None };
