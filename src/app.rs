@@ -15,15 +15,18 @@ use crate::limits::Permits;
 use crate::provider::gemini::{Gemini, Reach};
 use crate::provider::{Embedding, Generation, Offline, Provider};
 use crate::rag::Rag;
-#[cfg(feature = "embedded")]
-use crate::retrieval::Embedded;
 use crate::retrieval::payload::Reading;
+#[cfg(feature = "embedded")]
+use crate::retrieval::{Embedded, embedded::BuildError};
 use crate::retrieval::{Index, OpenError, Remote};
 
 /// How long dependencies may be unreachable at the start, all together.
 const START_PATIENCE: Duration = Duration::from_secs(30);
 /// Pause between two looks at it.
 const START_PAUSE: Duration = Duration::from_secs(1);
+
+/// What is said where Gemini never answered at all.
+const NO_GEMINI: &str = "Gemini does not answer; see GOOGLE_GEMINI_BASE_URL";
 
 /// The running server's state.
 #[derive(Debug)]
@@ -136,7 +139,7 @@ impl App {
         let gemini = gemini(&config)?;
         let is_demo = matches!(config.index, IndexConfig::Demo(_));
         if let (Some(gemini), false) = (&gemini, is_demo) {
-            patiently(until, "Gemini does not answer; see GOOGLE_GEMINI_BASE_URL", || reach(gemini)).await?;
+            patiently(until, NO_GEMINI, || reached(gemini, gemini.reach())).await?;
         }
         let embedding = embedding_of(gemini.as_ref().filter(|_| !is_demo));
         let generation = match gemini {
@@ -213,13 +216,18 @@ fn gemini(config: &Config) -> Result<Option<Gemini>, StartError> {
     client.map_err(|error| StartError::Other(format!("no HTTPS client: {error}")))
 }
 
-/// Who embeds what is indexed.
+/// Who embeds what is indexed; waits up to 30 s for Gemini.
 ///
 /// # Errors
 ///
-/// That the TLS roots of this machine cannot be read.
-pub fn embedding(config: &Config) -> Result<Embedding, StartError> {
-    Ok(embedding_of(gemini(config)?.as_ref()))
+/// That Gemini stays out of reach, or refuses the key or the model.
+pub async fn embedding(config: &Config) -> Result<Embedding, StartError> {
+    let until = Instant::now() + START_PATIENCE;
+    let embedding = embedding_of(gemini(config)?.as_ref());
+    if let Embedding::Gemini(gemini) = &embedding {
+        patiently(until, NO_GEMINI, || reached(gemini, gemini.reach_to_embed())).await?;
+    }
+    Ok(embedding)
 }
 
 /// Gemini, unless there is none or the operator wants passages and questions embedded offline.
@@ -231,8 +239,8 @@ fn embedding_of(gemini: Option<&Gemini>) -> Embedding {
 }
 
 /// Whether Gemini can be reached: a connection that opens is enough to start, whatever comes over it but a refusal.
-async fn reach(gemini: &Gemini) -> Result<(), StartError> {
-    match gemini.reach().await {
+async fn reached(gemini: &Gemini, reach: impl Future<Output = Reach>) -> Result<(), StartError> {
+    match reach.await {
         Reach::Ok => Ok(()),
         Reach::Refused(sentence) => Err(StartError::Settings(sentence)),
         Reach::Failing(cause) => {
@@ -329,6 +337,8 @@ impl From<indexing::Error> for StartError {
         match error {
             indexing::Error::Unusable(_) | indexing::Error::NoPage(_) => Self::Settings(sentence),
             indexing::Error::Unreachable(_) => Self::Unreachable(sentence),
+            #[cfg(feature = "embedded")]
+            indexing::Error::Build(BuildError::Unfit { .. }) => Self::Settings(sentence),
             _ => Self::Other(sentence),
         }
     }

@@ -1,5 +1,13 @@
 //! The commands: `demo`, `serve`, `check`, `index`, `eval`.
 
+/// Prints a line, whether or not anybody still reads.
+macro_rules! say {
+    ($($line:tt)*) => {{
+        use std::io::Write as _;
+        drop(writeln!(std::io::stdout(), $($line)*));
+    }};
+}
+
 mod check;
 mod eval;
 mod index;

@@ -1,5 +1,7 @@
 //! From a file's source to what an index stores. No I/O.
 
+use std::collections::HashMap;
+
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde_json::{Map, Value};
 use url::Url;
@@ -116,6 +118,8 @@ impl Page {
     pub fn entries(self, root: &Root) -> Vec<Entry> {
         let reading = payload::Reading { site: root.site.clone(), ..payload::Reading::default() };
         let mut entries = Vec::new();
+        // A section that comes or goes must not move the others.
+        let mut parts_of: HashMap<String, usize> = HashMap::new();
         for (number, chunk) in self.chunks.iter().enumerate() {
             let path = match &chunk.anchor {
                 Some(anchor) => format!("{}#{}", self.address, escaped(anchor)),
@@ -141,8 +145,10 @@ impl Page {
                     put(key, value);
                 }
             }
+            let part = parts_of.entry(path.clone()).or_default();
             let id =
-                Uuid::new_v5(&Uuid::NAMESPACE_URL, format!("{} {path} {number}", root.route_base).as_bytes());
+                Uuid::new_v5(&Uuid::NAMESPACE_URL, format!("{} {path} {part}", root.route_base).as_bytes());
+            *part += 1;
             entries.push(Entry { id, title: self.title.clone(), text, payload });
         }
         entries
@@ -257,6 +263,7 @@ mod tests {
             page.entries(root).into_iter().map(|entry| entry.id).collect()
         };
         assert_eq!(ids(&root(), "## A\n\nx"), ids(&root(), "## A\n\nother text"));
+        assert_eq!(ids(&root(), "## A\n\nx")[0], ids(&root(), "## New\n\ny\n\n## A\n\nx")[1]);
         assert_ne!(ids(&root(), "## A\n\nx"), ids(&Root { route_base: "/api".into(), ..root() }, "## A\n\nx"));
     }
 

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use crate::chat::Passage;
 
 /// Headings of one page among a question's passages.
-const MAX_PER_PAGE: usize = 3;
+const MAX_PER_PAGE: usize = 4;
 /// Share of their words that two texts have in common when they say the same, as two versions of a page do.
 const MIN_DUPLICATE: f64 = 0.9;
 /// What stands between two parts of a long section.
