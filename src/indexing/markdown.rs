@@ -9,11 +9,11 @@ use std::ops::Range;
 use std::sync::LazyLock;
 
 use markdown::mdast::{AttributeContent, AttributeValue, Heading, MdxJsxAttribute, Node};
-use markdown::{Constructs, MdxSignal, ParseOptions};
 
 use regex::Regex;
 
 use super::dialect;
+use super::parser::{self, Syntax};
 use super::pattern;
 use super::routes::Anchors;
 
@@ -45,17 +45,6 @@ pub enum Block {
     Text(String),
 }
 
-/// How a body is read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Syntax {
-    /// It must be MDX.
-    Mdx,
-    /// MDX, or where it is none, Markdown with HTML.
-    Either,
-    /// Markdown with HTML, where `<` and `{` mean nothing to MDX.
-    Markdown,
-}
-
 /// What becomes of links.
 pub enum Links<'a> {
     /// Only their texts stay: a target means nothing outside its page.
@@ -81,11 +70,7 @@ pub struct Reading<'a> {
 /// Where the MDX is broken, and how.
 pub fn read(body: &str, reading: &Reading<'_>) -> Result<Vec<Block>, String> {
     let source = dialect::plain(body);
-    let tree = match reading.syntax {
-        Syntax::Markdown => parse(&source, ParseOptions::gfm()),
-        Syntax::Mdx => parse(&source, mdx()),
-        Syntax::Either => parse(&source, mdx()).or_else(|_| parse(&source, ParseOptions::gfm())),
-    }?;
+    let tree = parser::parse(&source, reading.syntax)?;
     let mut reader = Reader {
         source: &source,
         reading,
@@ -97,56 +82,6 @@ pub fn read(body: &str, reading: &Reading<'_>) -> Result<Vec<Block>, String> {
     reader.define(&tree);
     reader.flatten(&tree);
     Ok(reader.blocks)
-}
-
-/// A text of a page as HTML; tags in it come out as text, and links with other schemes than the web's lead nowhere.
-pub fn html(text: &str) -> String {
-    let html = std::panic::catch_unwind(|| markdown::to_html_with_options(text, &markdown::Options::gfm()));
-    html.ok().and_then(Result::ok).unwrap_or_default()
-}
-
-fn mdx() -> ParseOptions {
-    ParseOptions {
-        constructs: Constructs {
-            gfm_autolink_literal: true,
-            gfm_footnote_definition: true,
-            gfm_label_start_footnote: true,
-            gfm_strikethrough: true,
-            gfm_table: true,
-            gfm_task_list_item: true,
-            ..Constructs::mdx()
-        },
-        mdx_esm_parse: Some(Box::new(esm)),
-        ..ParseOptions::mdx()
-    }
-}
-
-/// Imports and exports end at a blank line, unless a bracket is open there.
-fn esm(code: &str) -> MdxSignal {
-    let depth: i64 = code
-        .chars()
-        .map(|c| match c {
-            '{' | '(' | '[' => 1,
-            '}' | ')' | ']' => -1,
-            _ => 0,
-        })
-        .sum();
-    let place = || Box::new("docent".to_owned());
-    if depth > 0 {
-        MdxSignal::Eof("an import or export never ends".to_owned(), place(), place())
-    } else {
-        MdxSignal::Ok
-    }
-}
-
-/// The syntax tree; the parser's panics on odd input count as errors.
-fn parse(source: &str, options: ParseOptions) -> Result<Node, String> {
-    let parsed =
-        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| markdown::to_mdast(source, &options)));
-    match parsed {
-        Ok(tree) => tree.map_err(|message| format!("it is not valid MDX: {}", message.reason)),
-        Err(_) => Err("the Markdown parser panicked on it".to_owned()),
-    }
 }
 
 struct Reader<'a> {

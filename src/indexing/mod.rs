@@ -10,6 +10,7 @@ mod folder;
 mod markdown;
 mod matter;
 mod page;
+mod parser;
 mod progress;
 mod routes;
 mod run;

@@ -8,8 +8,9 @@ use url::Url;
 use uuid::Uuid;
 
 use super::chunks::{Chunk, chunks};
-use super::markdown::{self, Block, Links, Reading, Syntax};
+use super::markdown::{self, Block, Links, Reading};
 use super::matter::{self, Matter};
+use super::parser::Syntax;
 use super::routes;
 use crate::retrieval::payload::{self, Payload};
 

@@ -5,9 +5,9 @@ use std::collections::HashMap;
 
 use percent_encoding::percent_decode_str;
 
-use super::markdown::{self, Block, Links};
+use super::markdown::{Block, Links};
 use super::page::{address, blocks, title};
-use super::{Docs, Root, Skipped, routes};
+use super::{Docs, Root, Skipped, parser, routes};
 
 /// The pages of one root.
 #[derive(Debug, Clone)]
@@ -77,7 +77,7 @@ fn block(block: &Block) -> String {
             format!("<h{level} id=\"{}\">{}</h{level}>\n", escape(anchor), escape(text))
         }
         Block::Text(text) => {
-            let html = markdown::html(text);
+            let html = parser::html(text);
             format!("{html}\n")
         }
     }

@@ -67,10 +67,10 @@ mod tests {
 
     #[test]
     fn a_page_gives_a_few_passages_and_a_section_gives_one() {
-        let ranked = ["/a#1", "/a#1", "/a#2", "/a#3", "/a#4", "/b"].into_iter().enumerate();
+        let ranked = ["/a#1", "/a#1", "/a#2", "/a#3", "/a#4", "/a#5", "/b"].into_iter().enumerate();
         let ranked = ranked.map(|(number, url)| passage(url, &format!("text{number}")));
         let chosen = choose(ranked, 6);
-        assert_eq!(urls(&chosen), ["/a#1", "/a#2", "/a#3", "/b"]);
+        assert_eq!(urls(&chosen), ["/a#1", "/a#2", "/a#3", "/a#4", "/b"]);
         assert_eq!(chosen[0].text, "text0\n\n[…]\n\ntext1");
     }
 

@@ -37,6 +37,7 @@ use crate::retrieval::{BM25, DENSE, Manifest, OFFLINE, Point};
 const WAL_SEGMENT_BYTES: usize = 1024 * 1024;
 /// Points after which a growing index of sparse vectors of many features is settled.
 const SLICE: usize = 1_000;
+const MIB: u64 = 1024 * 1024;
 /// Points written at once.
 const BATCH: usize = 64;
 /// Room that must be left on the disk beyond what is written.
@@ -51,7 +52,8 @@ pub enum BuildError {
     #[error("another process is indexing into {0}")]
     Locked(PathBuf),
     /// The disk is too full to begin.
-    #[error("{path} has {available} bytes free; the index needs about {needed}")]
+    #[error("{path} has {} MiB free, the index needs about {}: make room, or set DOCENT_DATA to a folder on another disk",
+        .available / MIB, .needed / MIB)]
     NoSpace {
         /// Where.
         path: PathBuf,

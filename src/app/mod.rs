@@ -1,24 +1,27 @@
 //! Everything a request needs, built from a [`Config`] by one function that `main` and the tests share.
 
-use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+mod open;
+mod readiness;
+
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use url::Url;
 
-use crate::config::{AllowedOrigins, Config, DemoConfig, IndexConfig};
-use crate::indexing::{self, Docs, Folder, Progress, Root, Site};
+use crate::config::{AllowedOrigins, Config, IndexConfig};
+use crate::indexing::{self, Site};
 use crate::limits::Permits;
 use crate::provider::gemini::{Gemini, Reach};
 use crate::provider::{Embedding, Generation, Offline, Provider};
 use crate::rag::Rag;
-use crate::retrieval::payload::Reading;
 #[cfg(feature = "embedded")]
-use crate::retrieval::{Embedded, embedded::BuildError};
-use crate::retrieval::{Index, OpenError, Remote};
+use crate::retrieval::embedded::BuildError;
+use crate::retrieval::{Index, OpenError};
+
+use open::{Opened, open_index};
+
+pub use readiness::{Readiness, Seen, State};
 
 /// How long dependencies may be unreachable at the start, all together.
 const START_PATIENCE: Duration = Duration::from_secs(30);
@@ -56,53 +59,6 @@ pub struct Drain {
     pub expired: CancellationToken,
     /// One token per open request, the body of its response included.
     pub requests: TaskTracker,
-}
-
-/// The state of each dependency, as `/ready` shows it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct Readiness {
-    /// The index, remote or embedded.
-    pub qdrant: State,
-    /// Gemini, or `offline`.
-    pub gemini: State,
-}
-
-/// How a dependency was last seen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum State {
-    /// It answers.
-    Ok,
-    /// None is needed: the offline provider writes.
-    Offline,
-    /// It does not answer.
-    Unreachable,
-    /// It refuses the key, a model or the collection.
-    Refused,
-}
-
-/// What the background check last saw.
-#[derive(Debug)]
-pub struct Seen(Mutex<Readiness>);
-
-impl Seen {
-    /// What it is now.
-    pub fn get(&self) -> Readiness {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Replaces it and returns what it was.
-    fn swap(&self, now: Readiness) -> Readiness {
-        std::mem::replace(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner), now)
-    }
-}
-
-impl Readiness {
-    /// Whether questions can be answered now.
-    pub fn is_ready(self) -> bool {
-        let fine = |state| matches!(state, State::Ok | State::Offline);
-        fine(self.qdrant) && fine(self.gemini)
-    }
 }
 
 /// Why a server cannot start.
@@ -157,7 +113,7 @@ impl App {
         }
         Ok(Arc::new(Self {
             permits: Permits::new(config.limits.max_streams),
-            readiness: Seen(Mutex::new(readiness)),
+            readiness: Seen::new(readiness),
             allowed_origins: config.allowed_origins,
             site,
             drain: Drain::default(),
@@ -169,45 +125,6 @@ impl App {
             },
             _folder: folder,
         }))
-    }
-
-    /// Looks at the dependencies now and then, for `/ready`; an embedded index swaps to a new generation here.
-    /// Never returns.
-    pub async fn watch(&self) {
-        loop {
-            let seen = self.look().await;
-            let before = self.readiness.swap(seen);
-            if before != seen {
-                tracing::info!(?before, now = ?seen, "readiness changed");
-            }
-            tokio::time::sleep(self.rag.limits.ready_interval).await;
-        }
-    }
-
-    async fn look(&self) -> Readiness {
-        use crate::retrieval::Error;
-        let qdrant = match self.rag.index.ping().await {
-            Ok(()) => State::Ok,
-            Err(error) => {
-                tracing::warn!(cause = %error, "the index does not answer");
-                if matches!(error, Error::Refused(_)) { State::Refused } else { State::Unreachable }
-            }
-        };
-        let gemini = match &self.rag.provider.generation {
-            Generation::Offline(_) => State::Offline,
-            Generation::Gemini(gemini) => match gemini.reach().await {
-                Reach::Ok => State::Ok,
-                Reach::Refused(cause) => {
-                    tracing::warn!(cause, "Gemini refuses");
-                    State::Refused
-                }
-                Reach::Failing(cause) | Reach::Unreachable(cause) => {
-                    tracing::warn!(cause, "Gemini does not answer");
-                    State::Unreachable
-                }
-            },
-        };
-        Readiness { qdrant, gemini }
     }
 }
 
@@ -254,81 +171,6 @@ async fn reached(gemini: &Gemini, reach: impl Future<Output = Reach>) -> Result<
             )))
         }
     }
-}
-
-/// What a server searches, and what a demo shows beside it.
-struct Opened {
-    index: Index,
-    site: Option<Site>,
-    /// Holds the demo's index.
-    folder: Option<tempfile::TempDir>,
-}
-
-async fn open_index(config: &Config, embedding: &Embedding, until: Instant) -> Result<Opened, StartError> {
-    let site = config.site.url.clone();
-    let opened = |index| Opened { index, site: None, folder: None };
-    match &config.index {
-        IndexConfig::Remote(remote) => {
-            let reading = Reading { keys: remote.keys.clone(), site };
-            let timeout = config.limits.retrieve_timeout;
-            let open = || async {
-                let open = Remote::open(remote.clone(), embedding.model(), reading.clone(), timeout);
-                open.await.map_err(StartError::from)
-            };
-            let remote = patiently(until, "Qdrant does not answer; see QDRANT_URL", open).await?;
-            if remote.description().points == 0 {
-                tracing::warn!(
-                    "{} is empty: every answer will be that nothing was found",
-                    remote.description().place
-                );
-            }
-            Ok(opened(Index::Remote(remote)))
-        }
-        IndexConfig::Embedded { data } => embedded(data, embedding, site).await.map(opened),
-        IndexConfig::Demo(demo) => open_demo(demo, &config.site.filter_keys, embedding).await,
-    }
-}
-
-#[cfg(feature = "embedded")]
-async fn embedded(data: &Path, embedding: &Embedding, site: Option<Url>) -> Result<Index, StartError> {
-    let reading = Reading { site, ..Reading::default() };
-    Ok(Index::Embedded(Embedded::open(data, embedding.model(), reading).await?))
-}
-
-#[cfg(not(feature = "embedded"))]
-async fn embedded(_data: &Path, _embedding: &Embedding, _site: Option<Url>) -> Result<Index, StartError> {
-    let missing = "this build has no embedded index: set QDRANT_URL, or build with default features";
-    std::future::ready(Err(StartError::Settings(missing.to_owned()))).await
-}
-
-/// Indexes the demo's documentation in a temporary folder and opens it.
-async fn open_demo(
-    demo: &DemoConfig,
-    filter_keys: &[String],
-    embedding: &Embedding,
-) -> Result<Opened, StartError> {
-    let root = Root {
-        route_base: demo.route_base.clone(),
-        language: demo.language.clone(),
-        filter_keys: filter_keys.to_vec(),
-        ..Root::default()
-    };
-    let docs = match &demo.docs {
-        Some(path) => Docs::Folder(Folder::open(path).map_err(StartError::Settings)?),
-        None => Docs::Handbook,
-    };
-    let other = |error: std::io::Error| StartError::Other(format!("the demo's index: {error}"));
-    let folder = tempfile::Builder::new().prefix("docent-demo-").tempdir().map_err(other)?;
-    let index = IndexConfig::Embedded { data: folder.path().to_owned() };
-    let stop = CancellationToken::new();
-    let summary = indexing::run(&docs, &root, &index, embedding, &mut Progress::Silent, &stop).await?;
-    for skipped in &summary.skipped {
-        tracing::warn!("left out {skipped}");
-    }
-    let seconds = (summary.elapsed.as_secs_f64() * 10.0).round() / 10.0;
-    tracing::info!(pages = summary.pages, passages = summary.chunks, seconds, "the documentation is indexed");
-    let index = embedded(folder.path(), embedding, None).await?;
-    Ok(Opened { index, site: Some(Site::new(docs, &root)), folder: Some(folder) })
 }
 
 impl From<indexing::Error> for StartError {
