@@ -36,6 +36,8 @@ pub struct Writer {
 /// A private copy of the generation before. The shard closes before its folder goes.
 struct Old {
     shard: EdgeShard,
+    /// Name of its embeddings.
+    vector_name: &'static str,
     _folder: tempfile::TempDir,
 }
 
@@ -74,7 +76,8 @@ impl Writer {
         let Some(old) = &self.old else { return Ok(Stored::new()) };
         let points: Vec<PointId> = ids.iter().map(|id| point_id(*id)).collect();
         let payload = Some(WithPayloadInterface::Bool(true));
-        let vectors = Some(WithVector::Selector(vec![DENSE.to_owned(), OFFLINE.to_owned()]));
+        // The engine refuses the name of a vector that a generation does not have.
+        let vectors = Some(WithVector::Selector(vec![old.vector_name.to_owned()]));
         let records = old.shard.retrieve(&points, payload, vectors).map_err(engine)?;
         let read = |record: Record| {
             let PointId::Uuid(id) = record.id else { return None };
@@ -158,7 +161,8 @@ impl Old {
     fn copy(data: &Path) -> Option<(Self, Manifest)> {
         let (_, folder, manifest) = private_copy(data).ok()?;
         let shard = EdgeShard::load(folder.path(), None).ok()?;
-        Some((Self { shard, _folder: folder }, manifest))
+        let vector_name = if manifest.dimensions == 0 { OFFLINE } else { DENSE };
+        Some((Self { shard, vector_name, _folder: folder }, manifest))
     }
 
     /// The current generation. One of another model is of no use; that is an error where it holds other roots, whose
