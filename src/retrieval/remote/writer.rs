@@ -18,7 +18,7 @@ use uuid::Uuid;
 use super::{OPEN_TIMEOUT, collection, connect, document, fault, json, vector_of, within};
 use crate::chat::Vector;
 use crate::config::RemoteConfig;
-use crate::indexing::FILE_KEY;
+use crate::indexing::{FILE_KEY, HASH_KEY};
 use crate::retrieval::bm25::Analyzer;
 use crate::retrieval::payload::Reading;
 use crate::retrieval::{BM25, DENSE, Description, Error, Manifest, OFFLINE, OpenError, Point, Stored};
@@ -242,8 +242,11 @@ fn metadata(manifest: &Manifest) -> HashMap<String, serde_json::Value> {
 fn check(description: &Description, wanted: &Manifest) -> Result<(), OpenError> {
     let place = &description.place;
     let unfit = match &description.manifest {
-        Some(manifest) => manifest.unfit(&wanted.model),
-        None if description.points > 0 => Some(
+        Some(manifest) => {
+            manifest.unfit(&wanted.model).map(|cause| format!("{cause} into a new QDRANT_COLLECTION_NAME"))
+        }
+        // A server before 1.16 keeps no manifest; its passages still show who wrote them.
+        None if description.points > 0 && !description.payload_keys.iter().any(|key| key == HASH_KEY) => Some(
             "holds passages that Docent did not write: set QDRANT_COLLECTION_NAME to a new name".to_owned(),
         ),
         None => None,
