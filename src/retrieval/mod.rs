@@ -74,6 +74,12 @@ fn best(mut legs: Vec<Vec<Candidate<Payload>>>, reading: &Reading, top_k: usize)
     choice::choose(fused.filter_map(|(payload, score)| reading.passage(&payload, score)), top_k)
 }
 
+/// Whether a stored passage's file is one of these, or in one of these folders.
+fn is_among(file: &str, places: &[String]) -> bool {
+    let below = |place: &String| file.strip_prefix(place.as_str());
+    places.iter().filter_map(below).any(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
 /// Version of what an index that Docent wrote holds; a reader refuses any other.
 pub const INDEX_VERSION: u32 = 2;
 

@@ -136,3 +136,20 @@ async fn values_of_the_front_matter_can_be_filtered_by() {
         assert_eq!(found, ["/docs/a", "/docs/c"], "{kind:?}");
     }
 }
+
+#[cfg(unix)]
+#[tokio::test]
+async fn what_a_folder_gave_stays_while_it_cannot_be_read() {
+    for kind in BOTH {
+        let (bench, elsewhere) = (Bench::start(kind).await, tempfile::tempdir().unwrap());
+        std::fs::write(elsewhere.path().join("far.md"), "Apples.").unwrap();
+        std::os::unix::fs::symlink(elsewhere.path(), bench.pages().join("linked")).unwrap();
+        bench.write("near.md", "Bananas.");
+        assert_eq!(bench.run().await.unwrap().embedded, 2, "{kind:?}");
+        drop(elsewhere);
+        let summary = bench.run().await.unwrap();
+        assert_eq!((summary.kept, summary.deleted), (1, 0), "{kind:?}");
+        assert_eq!(summary.skipped[0].file, "linked", "{kind:?}");
+        assert_eq!(bench.found("apples", &[]).await[0], "/docs/linked/far", "{kind:?}");
+    }
+}

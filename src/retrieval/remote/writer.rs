@@ -21,7 +21,9 @@ use crate::config::RemoteConfig;
 use crate::indexing::{FILE_KEY, HASH_KEY};
 use crate::retrieval::bm25::Analyzer;
 use crate::retrieval::payload::Reading;
-use crate::retrieval::{BM25, DENSE, Description, Error, Manifest, OFFLINE, OpenError, Point, Stored};
+use crate::retrieval::{
+    BM25, DENSE, Description, Error, Manifest, OFFLINE, OpenError, Point, Stored, is_among,
+};
 
 /// Key of the collection's metadata under which Docent keeps its own.
 pub(super) const METADATA_KEY: &str = "docent";
@@ -112,7 +114,7 @@ impl Writer {
         self.attempt(|| self.client.upsert_points(request.clone())).await.map(drop)
     }
 
-    /// Deletes this root's passages that were not written, but for those of `kept_files`. Returns how many those are.
+    /// Deletes this root's passages that were not written, but for those of `kept_files` or folders. Returns how many those are.
     ///
     /// # Errors
     ///
@@ -131,8 +133,8 @@ impl Writer {
             }
             let page = self.attempt(|| self.client.scroll(request.clone())).await?;
             let is_gone = |point: &RetrievedPoint| {
-                let is_kept = point.payload.get(FILE_KEY).and_then(|file| file.as_str());
-                !is_kept.is_some_and(|file| kept_files.contains(file))
+                let file = point.payload.get(FILE_KEY).and_then(|file| file.as_str());
+                !file.is_some_and(|file| is_among(file, kept_files))
                     && uuid(point.id.clone()).is_none_or(|id| !self.seen.contains(&id))
             };
             gone.extend(page.result.into_iter().filter(is_gone).filter_map(|point| point.id));
