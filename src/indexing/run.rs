@@ -114,7 +114,7 @@ pub async fn run(
     }
     target.take(batch, embedding, &mut done, stop).await?;
     progress.end();
-    // What a file that cannot be read now gave before is better than nothing.
+    // What a file or a folder that cannot be read now gave before is better than nothing.
     let kept_files: Vec<String> = summary.skipped.iter().map(|skipped| skipped.file.clone()).collect();
     let deleted = target.finish(&kept_files).await?;
     Ok(Summary { pages: summary.pages, skipped: summary.skipped, deleted, elapsed: began.elapsed(), ..done })

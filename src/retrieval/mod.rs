@@ -64,10 +64,20 @@ impl Search {
     }
 }
 
-/// The best passages of a search's legs; candidates without text are left out.
-fn best(legs: Vec<Vec<Candidate<Payload>>>, reading: &Reading, top_k: usize) -> Vec<Passage> {
+/// The best passages of a search's legs; candidates without text are left out. Candidates of a leg with one score are
+/// ordered by their ids: the engine has them in the order in which they happen to be stored.
+fn best(mut legs: Vec<Vec<Candidate<Payload>>>, reading: &Reading, top_k: usize) -> Vec<Passage> {
+    for alike in legs.iter_mut().flat_map(|leg| leg.chunk_by_mut(|a, b| a.score == b.score)) {
+        alike.sort_by(|a, b| a.id.cmp(&b.id));
+    }
     let fused = fuse(legs, usize::MAX).into_iter();
     choice::choose(fused.filter_map(|(payload, score)| reading.passage(&payload, score)), top_k)
+}
+
+/// Whether a stored passage's file is one of these, or in one of these folders.
+fn is_among(file: &str, places: &[String]) -> bool {
+    let below = |place: &String| file.strip_prefix(place.as_str());
+    places.iter().filter_map(below).any(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// Version of what an index that Docent wrote holds; a reader refuses any other.

@@ -11,7 +11,7 @@ use crate::fake_qdrant::{Behaviour, FakeQdrant};
 use crate::helpers::within;
 
 /// The binary in an empty folder with these variables and no others.
-fn docent(arguments: &[&str], variables: &[(&str, &str)]) -> (Command, tempfile::TempDir) {
+pub fn docent(arguments: &[&str], variables: &[(&str, &str)]) -> (Command, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_docent"));
     command.args(arguments).env_clear().envs(variables.iter().copied()).current_dir(folder.path());
@@ -19,7 +19,7 @@ fn docent(arguments: &[&str], variables: &[(&str, &str)]) -> (Command, tempfile:
     (command, folder)
 }
 
-async fn run(arguments: &[&str], variables: &[(&str, &str)]) -> (Option<i32>, String) {
+pub async fn run(arguments: &[&str], variables: &[(&str, &str)]) -> (Option<i32>, String) {
     let (mut command, _folder) = docent(arguments, variables);
     let Output { status, stdout, stderr } = within(command.output()).await.unwrap();
     (status.code(), format!("{}{}", String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap()))

@@ -47,12 +47,17 @@ pub enum Reply {
     Gated(mpsc::UnboundedReceiver<Vec<u8>>),
     /// No answer at all, until the client goes.
     Silence,
+    /// What it answers unscripted; keeps a place in the queue.
+    Unscripted,
 }
 
 #[derive(Default)]
 struct Shared {
     sent: Mutex<Vec<Sent>>,
+    /// Rung when something arrives.
+    arrived: Notify,
     embeds: Mutex<VecDeque<Reply>>,
+    batches: Mutex<VecDeque<Reply>>,
     generates: Mutex<VecDeque<Reply>>,
     looks: Mutex<VecDeque<Reply>>,
     /// Streams of answers that are open now.
@@ -62,7 +67,8 @@ struct Shared {
 }
 
 impl FakeGemini {
-    /// Starts it. Unscripted, it embeds everything alike and answers "Hello [1]." or with the question's nonce.
+    /// Starts it. Unscripted, it answers "Hello [1]." or with the question's nonce, and embeds everything alike where
+    /// [`DIMENSIONS`] values are wanted; vectors of any other size are alike as far as their texts share words.
     pub async fn start() -> Self {
         let state = Arc::new(Shared::default());
         let router = Router::new().fallback(answer).with_state(Arc::clone(&state));
@@ -82,6 +88,12 @@ impl FakeGemini {
         self
     }
 
+    /// Scripts the next answer to `batchEmbedContents`.
+    pub fn on_batch(&self, reply: Reply) -> &Self {
+        self.state.batches.lock().unwrap().push_back(reply);
+        self
+    }
+
     /// Scripts the next answer to `streamGenerateContent`.
     pub fn on_generate(&self, reply: Reply) -> &Self {
         self.state.generates.lock().unwrap().push_back(reply);
@@ -97,6 +109,19 @@ impl FakeGemini {
     /// What it was sent to a method, in order.
     pub fn sent(&self, method: &str) -> Vec<Sent> {
         self.state.sent.lock().unwrap().iter().filter(|sent| sent.path.contains(method)).cloned().collect()
+    }
+
+    /// Waits until it was sent so many requests to a method.
+    pub async fn arrived(&self, method: &str, count: usize) {
+        loop {
+            let arrived = self.state.arrived.notified();
+            tokio::pin!(arrived);
+            arrived.as_mut().enable();
+            if self.sent(method).len() >= count {
+                return;
+            }
+            arrived.await;
+        }
     }
 
     /// Everything it was sent.
@@ -168,19 +193,46 @@ pub fn embedding(values: &Value) -> Reply {
     Reply::Plain(200, "application/json", json!({"embedding": {"values": values}}).to_string().into_bytes())
 }
 
+/// What it answers to a `batchEmbedContents` with this body.
+pub fn embeddings(body: &Value) -> Vec<u8> {
+    let requests = body["requests"].as_array().map_or(&[][..], Vec::as_slice);
+    let embeddings: Vec<Value> = requests.iter().map(|request| json!({"values": by_words(request)})).collect();
+    json!({ "embeddings": embeddings }).to_string().into_bytes()
+}
+
+/// As many values as the request wants; texts with common words are alike.
+fn by_words(request: &Value) -> Vec<f32> {
+    let size = usize::try_from(request["outputDimensionality"].as_u64().unwrap()).unwrap();
+    let mut values = vec![if size == DIMENSIONS { 0.5 } else { 0.01 }; size];
+    if size != DIMENSIONS {
+        let text = request["content"]["parts"][0]["text"].as_str().unwrap().to_lowercase();
+        for word in text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()) {
+            let place = word.bytes().fold(7_usize, |hash, byte| (hash * 31 + usize::from(byte)) % size);
+            values[place] += 1.0;
+        }
+    }
+    values
+}
+
 async fn answer(State(state): State<Arc<Shared>>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let body = axum::body::to_bytes(body, usize::MAX).await.unwrap_or_default();
     let path = parts.uri.path_and_query().map(ToString::to_string).unwrap_or_default();
+    let json: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
     state.sent.lock().unwrap().push(Sent {
         method: parts.method.to_string(),
         path: path.clone(),
         headers: parts.headers,
-        body: serde_json::from_slice(&body).unwrap_or(Value::Null),
+        body: json.clone(),
     });
-    let scripted = |queue: &Mutex<VecDeque<Reply>>| queue.lock().unwrap().pop_front();
+    state.arrived.notify_waiters();
+    let scripted = |queue: &Mutex<VecDeque<Reply>>| {
+        queue.lock().unwrap().pop_front().filter(|reply| !matches!(reply, Reply::Unscripted))
+    };
     let reply = if path.contains(":embedContent") {
-        scripted(&state.embeds).unwrap_or_else(|| embedding(&json!(vec![0.5; DIMENSIONS])))
+        scripted(&state.embeds).unwrap_or_else(|| embedding(&json!(by_words(&json))))
+    } else if path.contains(":batchEmbedContents") {
+        scripted(&state.batches).unwrap_or_else(|| Reply::Plain(200, "application/json", embeddings(&json)))
     } else if path.contains(":streamGenerateContent") {
         scripted(&state.generates).unwrap_or_else(|| unscripted(&String::from_utf8_lossy(&body)))
     } else {
@@ -219,7 +271,7 @@ async fn respond(reply: Reply, state: &Arc<Shared>) -> Response {
             });
             stream(chunks, state)
         }
-        Reply::Silence => {
+        Reply::Silence | Reply::Unscripted => {
             let _open = Open::new(state);
             std::future::pending().await
         }

@@ -7,6 +7,8 @@ mod fake_gemini;
 #[macro_use]
 mod fake_qdrant;
 #[cfg(feature = "embedded")]
+mod bench;
+#[cfg(feature = "embedded")]
 mod edge_qdrant;
 mod helpers;
 
@@ -15,5 +17,13 @@ mod cli;
 #[cfg(feature = "embedded")]
 mod embedded;
 mod gemini;
+#[cfg(feature = "embedded")]
+mod index;
+#[cfg(feature = "embedded")]
+mod index_command;
+#[cfg(feature = "embedded")]
+mod index_search;
+#[cfg(feature = "embedded")]
+mod index_trouble;
 mod operation;
 mod remote;

@@ -16,7 +16,7 @@ use super::private_copy;
 use crate::chat::Vector;
 use crate::indexing::{FILE_KEY, LANGUAGE_KEY};
 use crate::retrieval::bm25::Analyzer;
-use crate::retrieval::{DENSE, Manifest, OFFLINE, Point, Stored};
+use crate::retrieval::{DENSE, Manifest, OFFLINE, Point, Stored, is_among};
 
 /// Points of other roots that are copied at once.
 const COPIED: usize = 256;
@@ -115,8 +115,8 @@ impl Writer {
         self.build.add(points)
     }
 
-    /// Copies the other roots' passages, and those of this root that come from `kept_files`, and makes the generation the
-    /// current one. Returns how many passages of this root are gone.
+    /// Copies the other roots' passages, and those of this root that come from `kept_files` or from folders among them,
+    /// and makes the generation the current one. Returns how many passages of this root are gone.
     ///
     /// # Errors
     ///
@@ -129,7 +129,7 @@ impl Writer {
                 let unseen = records.into_iter().filter(|record| !self.has_seen(record));
                 let (gone, others): (Vec<_>, Vec<_>) = unseen.partition(|record| {
                     is_of(record, &self.root)
-                        && !kept_files.iter().any(|file| text(record, FILE_KEY) == Some(file))
+                        && !text(record, FILE_KEY).is_some_and(|file| is_among(file, kept_files))
                 });
                 deleted += gone.len();
                 languages

@@ -18,10 +18,12 @@ use uuid::Uuid;
 use super::{OPEN_TIMEOUT, collection, connect, document, fault, json, vector_of, within};
 use crate::chat::Vector;
 use crate::config::RemoteConfig;
-use crate::indexing::FILE_KEY;
+use crate::indexing::{FILE_KEY, HASH_KEY};
 use crate::retrieval::bm25::Analyzer;
 use crate::retrieval::payload::Reading;
-use crate::retrieval::{BM25, DENSE, Description, Error, Manifest, OFFLINE, OpenError, Point, Stored};
+use crate::retrieval::{
+    BM25, DENSE, Description, Error, Manifest, OFFLINE, OpenError, Point, Stored, is_among,
+};
 
 /// Key of the collection's metadata under which Docent keeps its own.
 pub(super) const METADATA_KEY: &str = "docent";
@@ -112,7 +114,8 @@ impl Writer {
         self.attempt(|| self.client.upsert_points(request.clone())).await.map(drop)
     }
 
-    /// Deletes this root's passages that were not written, but for those of `kept_files`. Returns how many those are.
+    /// Deletes this root's passages that were not written, but for those of `kept_files` or of folders among them. Returns
+    /// how many those are.
     ///
     /// # Errors
     ///
@@ -131,8 +134,8 @@ impl Writer {
             }
             let page = self.attempt(|| self.client.scroll(request.clone())).await?;
             let is_gone = |point: &RetrievedPoint| {
-                let is_kept = point.payload.get(FILE_KEY).and_then(|file| file.as_str());
-                !is_kept.is_some_and(|file| kept_files.contains(file))
+                let file = point.payload.get(FILE_KEY).and_then(|file| file.as_str());
+                !file.is_some_and(|file| is_among(file, kept_files))
                     && uuid(point.id.clone()).is_none_or(|id| !self.seen.contains(&id))
             };
             gone.extend(page.result.into_iter().filter(is_gone).filter_map(|point| point.id));
@@ -242,8 +245,11 @@ fn metadata(manifest: &Manifest) -> HashMap<String, serde_json::Value> {
 fn check(description: &Description, wanted: &Manifest) -> Result<(), OpenError> {
     let place = &description.place;
     let unfit = match &description.manifest {
-        Some(manifest) => manifest.unfit(&wanted.model),
-        None if description.points > 0 => Some(
+        Some(manifest) => {
+            manifest.unfit(&wanted.model).map(|cause| format!("{cause} into a new QDRANT_COLLECTION_NAME"))
+        }
+        // A server before 1.16 keeps no manifest; its passages still show who wrote them.
+        None if description.points > 0 && !description.payload_keys.iter().any(|key| key == HASH_KEY) => Some(
             "holds passages that Docent did not write: set QDRANT_COLLECTION_NAME to a new name".to_owned(),
         ),
         None => None,

@@ -1,0 +1,155 @@
+//! A folder of pages, a fake Gemini that embeds them, and an index of either kind that they go into.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use docent::app::{App, embedding};
+use docent::chat::{Filter, FilterValue, Passage};
+use docent::config::{Config, Vars};
+use docent::indexing::{Docs, Error, Folder, Progress, Root, Summary, run};
+use docent::provider::Task;
+use docent::retrieval::Search;
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+
+use crate::edge_qdrant::EdgeQdrant;
+use crate::fake_gemini::FakeGemini;
+use crate::helpers::vars;
+
+/// The two kinds of index, which behave alike.
+pub const BOTH: [Kind; 2] = [Kind::Embedded, Kind::Remote];
+
+/// Where passages go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Embedded,
+    Remote,
+}
+
+/// Everything a run needs.
+pub struct Bench {
+    pub kind: Kind,
+    pub gemini: FakeGemini,
+    pub qdrant: EdgeQdrant,
+    pages: tempfile::TempDir,
+    data: tempfile::TempDir,
+    more: Vec<(&'static str, &'static str)>,
+}
+
+impl Bench {
+    /// Without a page.
+    pub async fn start(kind: Kind) -> Self {
+        let (pages, data) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (gemini, qdrant) = (FakeGemini::start().await, EdgeQdrant::start().await);
+        Self { kind, gemini, qdrant, pages, data, more: Vec::new() }
+    }
+
+    /// From now on with this setting, too.
+    pub fn set(&mut self, name: &'static str, value: &'static str) {
+        self.more.push((name, value));
+    }
+
+    pub fn write(&self, file: &str, text: impl AsRef<[u8]>) {
+        std::fs::write(self.pages.path().join(file), text).unwrap();
+    }
+
+    /// A page with `count` sections, each its own passage.
+    pub fn write_sections(&self, file: &str, count: usize) {
+        let sections = (0..count).map(|n| format!("## Part {n}\n\nIt is about word{n} alone.\n\n"));
+        self.write(file, sections.collect::<String>());
+    }
+
+    pub fn remove(&self, file: &str) {
+        std::fs::remove_file(self.pages.path().join(file)).unwrap();
+    }
+
+    /// The folder of pages.
+    pub fn pages(&self) -> &Path {
+        self.pages.path()
+    }
+
+    /// `DOCENT_DATA`.
+    pub fn data(&self) -> PathBuf {
+        self.data.path().join("index")
+    }
+
+    /// The variables that lead to its servers or its folder.
+    pub fn variables(&self) -> Vec<(&'static str, String)> {
+        let place = match self.kind {
+            Kind::Embedded => ("DOCENT_DATA", self.data().display().to_string()),
+            Kind::Remote => ("QDRANT_URL", self.qdrant.url()),
+        };
+        let key = ("GEMINI_API_KEY", "AIza-secret".to_owned());
+        let more = self.more.iter().map(|(name, value)| (*name, (*value).to_owned()));
+        [key, ("GOOGLE_GEMINI_BASE_URL", self.gemini.url()), place].into_iter().chain(more).collect()
+    }
+
+    pub fn vars(&self) -> Vars {
+        let variables = self.variables();
+        let variables: Vec<(&str, &str)> =
+            variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        vars(&variables)
+    }
+
+    /// Indexes the pages as [`root`].
+    pub async fn run(&self) -> Result<Summary, Error> {
+        self.run_as(&root()).await
+    }
+
+    pub async fn run_as(&self, root: &Root) -> Result<Summary, Error> {
+        self.run_until(root, &CancellationToken::new()).await
+    }
+
+    pub async fn run_until(&self, root: &Root, stop: &CancellationToken) -> Result<Summary, Error> {
+        self.run_over(self.pages(), root, stop).await
+    }
+
+    /// Indexes any folder.
+    pub async fn run_over(
+        &self,
+        pages: &Path,
+        root: &Root,
+        stop: &CancellationToken,
+    ) -> Result<Summary, Error> {
+        let config = Config::index(&self.vars()).unwrap();
+        let docs = Docs::Folder(Folder::open(pages).unwrap());
+        run(&docs, root, &config.index, &embedding(&config).unwrap(), &mut Progress::Silent, stop).await
+    }
+
+    /// Everything that Gemini was asked to embed in batches, a batch a call.
+    pub fn batches(&self) -> Vec<Vec<Value>> {
+        let sent = self.gemini.sent(":batchEmbedContents");
+        sent.into_iter().map(|sent| sent.body["requests"].as_array().unwrap().clone()).collect()
+    }
+
+    /// What `serve` would answer from.
+    pub async fn app(&self) -> Arc<App> {
+        App::build(Config::serve(&self.vars()).unwrap()).await.unwrap()
+    }
+
+    /// Why `serve` would not start.
+    pub async fn refusal(&self) -> String {
+        App::build(Config::serve(&self.vars()).unwrap()).await.unwrap_err().to_string()
+    }
+
+    /// Addresses of the passages that `serve` would find.
+    pub async fn found(&self, text: &str, filter: &[(&str, &str)]) -> Vec<String> {
+        let passages = search(&*self.app().await, text, filter).await;
+        passages.into_iter().map(|passage| passage.url).collect()
+    }
+}
+
+/// The root that is indexed unless a test says otherwise.
+pub fn root() -> Root {
+    let filter_keys = vec!["version".to_owned(), "language".to_owned()];
+    Root { route_base: "/docs".to_owned(), filter_keys, ..Root::default() }
+}
+
+/// The twenty best passages.
+pub async fn search(app: &App, text: &str, filter: &[(&str, &str)]) -> Vec<Passage> {
+    let value = |value: &str| vec![FilterValue::Text(value.to_owned())];
+    let filter: Filter = filter.iter().map(|(key, text)| ((*key).to_owned(), value(text))).collect();
+    let index = &app.rag.index;
+    let vector = app.rag.provider.embedding.embed(text, Task::Query, index.dimensions()).await.unwrap();
+    index.search(Search { text: text.to_owned(), vector, top_k: 20, filter }).await.unwrap()
+}

@@ -1,0 +1,185 @@
+//! What is found in an index that a run wrote: the same in both kinds, at once, and where a demo shows it.
+
+use docent::chat::Passage;
+use docent::config::Config;
+use docent::indexing::Root;
+use tokio_util::sync::CancellationToken;
+
+use crate::bench::{BOTH, Bench, Kind, root, search};
+use crate::cli;
+use crate::helpers::{demo, spawn, vars};
+
+const FIXTURE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/docusaurus/fixture/docs");
+const HANDBOOK: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/docusaurus/docs");
+
+const GERMAN: &str = "# Handbuch\n\nDie Häuser stehen am Wald.\n\n## Port\n\nDer Port lässt sich ändern: `PORT=9000`.\n\n\
+    ## Fehler\n\nFehlermeldungen nennen einen Code und einen Status.\n";
+const JAPANESE: &str = "# 設定\n\nポートは環境変数で変更できます。\n\n## エラー\n\nエラーにはコードとステータスがあります。\n\n\
+    ## インストール\n\nバイナリをダウンロードして実行します。\n";
+
+/// Plain, misspelt, by a name in code, in other languages, and off the subject.
+const QUESTIONS: [&str; 13] = [
+    "How do I change the port?",
+    "Which status does an error have?",
+    "allowed origins",
+    "QDRANT_COLLECTION_NAME",
+    "how are answers streamed",
+    "Can I try it without a key?",
+    "kettle spout",
+    "instal docusaurus widgit",
+    "Wie ändere ich den Port?",
+    "Haus",
+    "ポートを変更する方法",
+    "エラー コード",
+    "quantum chromodynamics",
+];
+
+const FILTERS: [&[(&str, &str)]; 6] = [
+    &[],
+    &[("version", "2.x")],
+    &[("version", "3.x")],
+    &[("language", "de")],
+    &[("language", "ja")],
+    &[("version", "3.x"), ("language", "en")],
+];
+
+fn labelled(base: &str, version: &str, language: &str) -> Root {
+    let some = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
+    Root { route_base: base.to_owned(), version: some(version), language: some(language), ..root() }
+}
+
+/// A German and a Japanese page, each its own root.
+async fn two_languages(kind: Kind, model: &'static str) -> Bench {
+    let mut bench = Bench::start(kind).await;
+    bench.set("EMBEDDING_MODEL", model);
+    for (base, text, language) in [("/de", GERMAN, "de"), ("/ja", JAPANESE, "ja")] {
+        bench.write("page.md", text);
+        bench.run_as(&labelled(base, "", language)).await.unwrap();
+    }
+    bench
+}
+
+/// The same and both folders of the repository.
+async fn library(kind: Kind, model: &'static str) -> Bench {
+    let bench = two_languages(kind, model).await;
+    let stop = CancellationToken::new();
+    bench.run_over(HANDBOOK.as_ref(), &labelled("/docs", "2.x", "en"), &stop).await.unwrap();
+    bench.run_over(FIXTURE.as_ref(), &labelled("/fixture", "3.x", ""), &stop).await.unwrap();
+    bench
+}
+
+#[tokio::test]
+async fn both_kinds_find_the_same_passages_in_the_same_order_offline() {
+    both_find_the_same("offline").await;
+}
+
+#[tokio::test]
+async fn both_kinds_find_the_same_passages_in_the_same_order_with_dense_vectors() {
+    both_find_the_same("gemini-embedding-001").await;
+}
+
+async fn both_find_the_same(model: &'static str) {
+    let benches = [library(Kind::Embedded, model).await, library(Kind::Remote, model).await];
+    let apps = [benches[0].app().await, benches[1].app().await];
+    assert_eq!(apps[0].rag.index.description().points, apps[1].rag.index.description().points);
+    let mut found = 0;
+    for question in QUESTIONS {
+        for filter in FILTERS {
+            let embedded = search(&apps[0], question, filter).await;
+            let remote = search(&apps[1], question, filter).await;
+            found += embedded.len();
+            // The engine adds weights up in the order in which points are stored, so the last digits may differ.
+            let seen = |passages: Vec<Passage>| -> Vec<(String, String, String)> {
+                let line = |Passage { url, text, score, .. }| (url, text, format!("{score:.3}"));
+                passages.into_iter().map(line).collect()
+            };
+            assert_eq!(seen(embedded), seen(remote), "{question} {filter:?}");
+        }
+    }
+    assert!(found > 5 * QUESTIONS.len(), "only {found} passages are found");
+}
+
+#[tokio::test]
+async fn words_of_a_language_are_found_in_their_other_forms_and_without_spaces() {
+    for kind in BOTH {
+        let bench = two_languages(kind, "gemini-embedding-001").await;
+        for (question, language, best) in [
+            ("Welches Haus?", "de", "/de/page"),
+            ("Fehlermeldung", "de", "/de/page#fehler"),
+            ("ダウンロード", "ja", "/ja/page#インストール"),
+        ] {
+            let found = bench.found(question, &[("language", language)]).await;
+            assert_eq!(decoded(&found[0]), best, "{kind:?}: {question}: {found:?}");
+        }
+    }
+}
+
+fn decoded(url: &str) -> String {
+    percent_encoding::percent_decode_str(url).decode_utf8().unwrap().into_owned()
+}
+
+#[tokio::test]
+async fn a_server_answers_from_a_new_index_without_a_restart() {
+    for kind in BOTH {
+        let bench = Bench::start(kind).await;
+        bench.write("old.md", "# Old\n\nAncient words.\n");
+        bench.run().await.unwrap();
+        let served = spawn(Config::serve(&bench.vars()).unwrap()).await;
+        bench.write("new.md", "# New\n\nThe frobnicator needs oil.\n");
+        bench.remove("old.md");
+        bench.run().await.unwrap();
+        if kind == Kind::Embedded {
+            assert_eq!(served.ask_json("frobnicator oil").await.1["sources"][0]["url"], "/docs/old");
+            served.app.rag.index.ping().await.unwrap();
+        }
+        let (status, answer) = served.ask_json("frobnicator oil").await;
+        assert_eq!((status, answer["sources"].as_array().unwrap().len()), (200, 1), "{kind:?}");
+        assert_eq!(answer["sources"][0]["url"], "/docs/new", "{kind:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_filter_key_that_is_missing_or_not_indexed_is_named() {
+    for kind in BOTH {
+        let mut bench = Bench::start(kind).await;
+        bench.write("a.md", "# A\n\nApples.\n");
+        bench.run_as(&Root { version: Some("2.x".to_owned()), ..root() }).await.unwrap();
+        let keys = ["version", "file", "product"].map(str::to_owned);
+        let troubles = bench.app().await.rag.index.description().filter_troubles(&keys);
+        assert_eq!(troubles.len(), 2, "{kind:?}: {troubles:?}");
+        assert!(troubles[0].contains("\"file\" has no index"), "{kind:?}: {troubles:?}");
+        assert!(troubles[1].contains("no passage looked at has the key \"product\""), "{kind:?}: {troubles:?}");
+        bench.set("FILTER_KEYS", "version,file,product");
+        let variables = bench.variables();
+        let variables: Vec<(&str, &str)> =
+            variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let (code, output) = cli::run(&["check"], &variables).await;
+        assert_eq!(code, Some(0), "{output}");
+        assert!(output.contains("version (indexed)"), "{output}");
+        for trouble in troubles {
+            assert!(output.contains(&format!("note              {trouble}")), "{kind:?}: {output}");
+        }
+        assert!(output.contains("look like this model's") && !output.contains("secret"), "{output}");
+    }
+}
+
+#[tokio::test]
+async fn a_demo_of_a_folder_shows_the_headings_that_its_sources_name() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("02-Tea time")).unwrap();
+    let page = "# Grüner Tee\n\nLeaves.\n\n## Brew it {#brewing}\n\nEighty degrees for the frobnicator.\n\n\
+        ## Über Wasser\n\nSoft water tastes best.\n";
+    std::fs::write(folder.path().join("02-Tea time/grün.md"), page).unwrap();
+    let served = spawn(Config::demo(&vars(&[]), demo(Some(folder.path().to_owned()))).unwrap()).await;
+    for (question, anchor) in [("frobnicator degrees", "brewing"), ("Which water tastes best?", "über-wasser")]
+    {
+        let (_, answer) = served.ask_json(question).await;
+        let url = answer["sources"][0]["url"].as_str().unwrap();
+        assert_eq!(decoded(url), format!("/docs/Tea time/grün#{anchor}"));
+        let response = served.http.get(served.url(url)).send().await.unwrap();
+        assert_eq!(response.status(), 200);
+        let html = response.text().await.unwrap();
+        assert!(html.contains(&format!("<h2 id=\"{anchor}\">")), "{html}");
+    }
+    assert_eq!(served.http.get(served.url("/docs/none")).send().await.unwrap().status(), 404);
+}

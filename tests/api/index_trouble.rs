@@ -1,0 +1,226 @@
+//! Runs that are refused, cut off or killed: the index answers all the while, and the next run goes on.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use docent::indexing::{Error, Root};
+use qdrant_client::qdrant::{
+    CreateCollectionBuilder, Distance, PointStruct, UpdateCollectionBuilder, UpsertPointsBuilder,
+    VectorParamsBuilder,
+};
+use qdrant_client::{Payload, Qdrant};
+use serde_json::{Value, json};
+use tokio::process::Command;
+use tokio_util::sync::CancellationToken;
+
+use crate::bench::{BOTH, Bench, Kind, root};
+use crate::fake_gemini::{Reply, embeddings, error, gate};
+use crate::helpers::within;
+
+const BATCH: &str = ":batchEmbedContents";
+
+/// An index of one page, `/docs/old`, and 150 new passages to index, which take two batches.
+async fn grown(kind: Kind) -> Bench {
+    let bench = Bench::start(kind).await;
+    bench.write("old.md", "# Old\n\nAncient words.\n");
+    bench.run().await.unwrap();
+    bench.write_sections("new.md", 150);
+    bench
+}
+
+/// Whether the old page is found.
+async fn answers(bench: &Bench) -> bool {
+    bench.found("ancient words", &[]).await.first().is_some_and(|best| best == "/docs/old")
+}
+
+/// A quota that is spent, with these details.
+fn exhausted(details: Value) -> Reply {
+    error(429, "RESOURCE_EXHAUSTED", details)
+}
+
+#[tokio::test]
+async fn a_quota_per_minute_is_waited_for() {
+    let bench = Bench::start(Kind::Embedded).await;
+    bench.write("a.md", "Apples.");
+    let info = json!([{"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "0.9s"}]);
+    bench.gemini.on_batch(exhausted(info));
+    let began = Instant::now();
+    assert_eq!(bench.run().await.unwrap().embedded, 1);
+    assert!(began.elapsed() >= Duration::from_millis(900), "tried again after {:?}", began.elapsed());
+    assert_eq!(bench.batches().len(), 2);
+}
+
+#[tokio::test]
+async fn a_quota_per_day_ends_the_run_and_the_next_one_embeds_only_what_is_missing() {
+    for kind in BOTH {
+        let bench = grown(kind).await;
+        let quota = "EmbedContentRequestsPerDayPerProjectPerModel-FreeTier";
+        bench
+            .gemini
+            .on_batch(Reply::Unscripted)
+            .on_batch(exhausted(json!([{"violations": [{"quotaId": quota}]}])));
+        let refused = bench.run().await.unwrap_err();
+        assert!(matches!(refused, Error::Embedding(_)), "{kind:?}: {refused:?}");
+        let sentence = refused.to_string();
+        assert!(sentence.contains("quota") && sentence.contains("run it again"), "{sentence}");
+        assert_eq!(bench.batches().len(), 3, "{kind:?}: it is not tried again");
+        assert!(answers(&bench).await, "{kind:?}");
+        finishes(&bench, 50, 101).await;
+    }
+}
+
+#[tokio::test]
+async fn a_run_that_is_stopped_is_gone_on_with() {
+    for kind in BOTH {
+        let bench = grown(kind).await;
+        bench.gemini.on_batch(Reply::Unscripted).on_batch(Reply::Silence);
+        let stop = CancellationToken::new();
+        let root = root();
+        let (refused, ()) = tokio::join!(bench.run_until(&root, &stop), async {
+            within(bench.gemini.arrived(BATCH, 3)).await;
+            assert!(answers(&bench).await, "{kind:?}: during the run");
+            stop.cancel();
+        });
+        assert!(matches!(refused, Err(Error::Stopped)), "{kind:?}: {refused:?}");
+        assert!(answers(&bench).await, "{kind:?}: after the run");
+        finishes(&bench, 50, 101).await;
+    }
+}
+
+/// Runs again: that many passages are embedded now, and everything is found.
+async fn finishes(bench: &Bench, embedded: usize, kept: usize) {
+    let before = bench.batches().len();
+    let summary = bench.run().await.unwrap();
+    assert_eq!((summary.chunks, summary.embedded), (151, embedded), "{:?}", bench.kind);
+    assert_eq!((summary.kept, summary.deleted), (kept, 0), "{:?}", bench.kind);
+    let asked: usize = bench.batches()[before..].iter().map(Vec::len).sum();
+    assert_eq!(asked, embedded, "{:?}", bench.kind);
+    assert_eq!(bench.found("word3", &[]).await[0], "/docs/new#part-3");
+    assert_eq!(bench.found("word149", &[]).await[0], "/docs/new#part-149");
+    assert_eq!(bench.app().await.rag.index.description().points, 151);
+}
+
+#[tokio::test]
+async fn a_server_that_fails_in_the_middle_is_gone_on_with() {
+    let bench = grown(Kind::Remote).await;
+    bench.qdrant.fail_after_upserts(1);
+    let refused = bench.run().await.unwrap_err();
+    assert!(matches!(refused, Error::Index(_)), "{refused:?}");
+    assert!(refused.to_string().contains("run it again"), "{refused}");
+    bench.qdrant.recover();
+    assert!(answers(&bench).await);
+    assert_eq!(bench.found("word3", &[]).await[0], "/docs/new#part-3", "what was written is found already");
+    finishes(&bench, 50, 101).await;
+}
+
+#[tokio::test]
+async fn a_second_run_into_the_same_folder_is_refused() {
+    let bench = grown(Kind::Embedded).await;
+    let (answer, reply) = gate();
+    bench.gemini.on_batch(reply);
+    let (first, ()) = tokio::join!(bench.run(), async {
+        within(bench.gemini.arrived(BATCH, 2)).await;
+        let refused = bench.run().await.unwrap_err().to_string();
+        assert!(refused.contains(&bench.data().display().to_string()), "{refused}");
+        assert!(refused.contains("another process is indexing"), "{refused}");
+        answer.send(embeddings(&bench.gemini.sent(BATCH)[1].body)).unwrap();
+        drop(answer);
+    });
+    assert_eq!(first.unwrap().embedded, 150);
+    assert_eq!(bench.run().await.unwrap().kept, 151);
+}
+
+#[tokio::test]
+async fn a_run_that_is_killed_leaves_the_old_index_and_is_gone_on_with() {
+    for kind in BOTH {
+        let bench = grown(kind).await;
+        bench.gemini.on_batch(Reply::Unscripted).on_batch(Reply::Silence);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_docent"));
+        command.arg("index").arg(bench.pages()).env_clear().envs(bench.variables()).current_dir(bench.pages());
+        let mut run = command.stderr(std::process::Stdio::null()).kill_on_drop(true).spawn().unwrap();
+        within(bench.gemini.arrived(BATCH, 3)).await;
+        run.kill().await.unwrap();
+        assert!(answers(&bench).await, "{kind:?}");
+        finishes(&bench, 50, 101).await;
+    }
+}
+
+#[tokio::test]
+async fn an_index_of_another_model_is_refused_with_what_to_set() {
+    for kind in BOTH {
+        let mut bench = grown(kind).await;
+        bench.set("EMBEDDING_MODEL", "gemini-embedding-2");
+        let sentence = bench.refusal().await;
+        assert!(sentence.contains("EMBEDDING_MODEL=gemini-embedding-001"), "{kind:?}: {sentence}");
+        let other = Root { route_base: "/api".to_owned(), ..root() };
+        let refused = bench.run_as(&other).await.unwrap_err().to_string();
+        let way = if kind == Kind::Remote { "QDRANT_COLLECTION_NAME" } else { "DOCENT_DATA" };
+        assert!(refused.contains("EMBEDDING_MODEL=gemini-embedding-001"), "{kind:?}: {refused}");
+        assert!(refused.contains(way), "{kind:?}: {refused}");
+        bench.set("EMBEDDING_MODEL", "gemini-embedding-001");
+        assert!(answers(&bench).await, "{kind:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_index_of_another_version_is_refused_with_what_to_do() {
+    for kind in BOTH {
+        let mut bench = grown(kind).await;
+        let mut manifest = json!({"index_version": 1, "model": "gemini-embedding-001", "dimensions": 768});
+        match kind {
+            Kind::Embedded => {
+                let name = std::fs::read_to_string(bench.data().join("current")).unwrap();
+                let path = bench.data().join("generations").join(name).join("docent.json");
+                std::fs::write(path, manifest.to_string()).unwrap();
+            }
+            Kind::Remote => {
+                let metadata = HashMap::from([("docent".to_owned(), manifest.take())]);
+                let update = UpdateCollectionBuilder::new("docs").metadata(metadata);
+                client(&bench).update_collection(update).await.unwrap();
+            }
+        }
+        let sentence = bench.refusal().await;
+        assert!(sentence.contains("index version 1") && sentence.contains("run docent index"), "{sentence}");
+        // What it says must lead somewhere.
+        if kind == Kind::Remote {
+            let refused = bench.run().await.unwrap_err().to_string();
+            assert!(refused.contains("QDRANT_COLLECTION_NAME"), "{refused}");
+            bench.set("QDRANT_COLLECTION_NAME", "docs2");
+        }
+        assert_eq!(bench.run().await.unwrap().embedded, 151, "{kind:?}");
+        assert!(answers(&bench).await, "{kind:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_collection_with_passages_of_others_is_left_alone() {
+    let bench = Bench::start(Kind::Remote).await;
+    bench.write("a.md", "Apples.");
+    let client = client(&bench);
+    let dense = VectorParamsBuilder::new(768, Distance::Cosine);
+    client.create_collection(CreateCollectionBuilder::new("docs").vectors_config(dense)).await.unwrap();
+    let payload = Payload::try_from(json!({"text": "Theirs.", "title": "T"})).unwrap();
+    let point = PointStruct::new(1, vec![0.5; 768], payload);
+    client.upsert_points(UpsertPointsBuilder::new("docs", vec![point]).wait(true)).await.unwrap();
+    let refused = bench.run().await.unwrap_err();
+    assert!(matches!(&refused, Error::Unusable(_)), "{refused:?}");
+    assert!(refused.to_string().contains("QDRANT_COLLECTION_NAME"), "{refused}");
+    assert_eq!((bench.qdrant.calls().points, bench.batches().len()), (1, 0));
+}
+
+#[tokio::test]
+async fn a_server_that_keeps_no_metadata_is_written_to_again_and_again() {
+    let bench = Bench::start(Kind::Remote).await;
+    bench.qdrant.no_metadata(true);
+    bench.write("old.md", "# Old\n\nAncient words.\n");
+    assert_eq!(bench.run().await.unwrap().embedded, 1);
+    assert!(answers(&bench).await);
+    bench.write("new.md", "# New\n\nFresh words.\n");
+    let again = bench.run().await.unwrap();
+    assert_eq!((again.embedded, again.kept), (1, 1));
+    assert_eq!(bench.found("fresh", &[]).await[0], "/docs/new");
+}
+
+fn client(bench: &Bench) -> Qdrant {
+    Qdrant::from_url(&bench.qdrant.url()).skip_compatibility_check().build().unwrap()
+}
