@@ -32,7 +32,7 @@ const CUT_SHORT = {
   blocked: "The model declined to answer this.",
   other: "The model ended the answer early.",
 };
-const OFFLINE = "Offline demo: no model is asked. Answers quote the handbook.";
+const OFFLINE = "Offline demo: no model is asked. Answers quote the documentation.";
 const BROKE_OFF = { detail: "The answer broke off.", retryable: true };
 const UNREACHABLE = { detail: "The server could not be reached.", retryable: true };
 const UNREADABLE = { detail: "The server's answer could not be read.", retryable: false };

@@ -14,6 +14,8 @@ if [[ ! -x /usr/bin/chromium ]]; then
 fi
 npm ci --prefix tests/browser --no-audit --no-fund
 DOCENT_BIN="$target/debug/docent" npm test --prefix tests/browser
+# Builds two sites with Docusaurus.
+DOCENT_BIN="$target/debug/docent" npm test --prefix tests/docusaurus
 
 if [[ "${1:-}" == all ]]; then
   PROPTEST_CASES=20000 cargo test --locked --lib

@@ -1,9 +1,11 @@
-//! Measures a built demo:
+//! Measures a built binary:
 //! `cargo build --release --bins --examples && target/release/examples/bench target/release/docent`.
 //!
-//! Prints the binary's size, the time from its start to a 200 of `/health`, its resident memory when idle and after the
-//! questions, and the time from a question to its `sources` event on a fresh and on a kept connection. One machine, one
-//! run: compare figures of the same run only.
+//! Of the demo it prints the binary's size, the time from its start to a 200 of `/health`, its resident memory when idle
+//! and after the questions, and the time from a question to its `sources` event on a fresh and on a kept connection; then
+//! the time and memory of indexing, and the time of a search. One machine, one run: compare figures of the same run only.
+
+mod index;
 
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -13,6 +15,8 @@ use futures::StreamExt as _;
 
 /// Questions per kind of connection.
 const QUESTIONS: usize = 300;
+/// Passages of the made-up documentation that is indexed and searched.
+const PASSAGES: [usize; 2] = [1_000, 20_000];
 /// Starts of the binary.
 const STARTS: usize = 10;
 
@@ -53,6 +57,10 @@ async fn main() -> Result<()> {
     report("sources, kept connection", &mut on_kept);
     report("sources, fresh connection", &mut on_fresh);
     println!("resident memory afterwards   {:.1} MiB", mib(resident(&demo)?));
+    drop(demo);
+    for passages in PASSAGES {
+        index::measure(&binary, passages).await?;
+    }
     Ok(())
 }
 

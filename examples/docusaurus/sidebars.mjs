@@ -7,10 +7,13 @@ export default {
     "try-it",
     "docusaurus",
     "deploy",
+    "index-your-docs",
+    "reindex-from-ci",
     "configure",
     "http-api",
     "stream",
     "errors",
     "how-it-works",
+    "grounding",
   ],
 };

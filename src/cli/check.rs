@@ -22,28 +22,28 @@ pub(super) async fn check(config: Config) -> Result<ExitCode, StartError> {
     let index = app.rag.index.description();
     let names = |names: &[String]| if names.is_empty() { "none".to_owned() } else { names.join(", ") };
     let dense = index.dense.iter().map(|(name, size)| format!("{} ({size})", shown(name)));
-    println!("index             {}", index.place);
-    println!("points            {}", index.points);
-    println!("dense vectors     {}", dense.collect::<Vec<_>>().join(", "));
-    println!("sparse vectors    {}", names(&index.sparse));
+    say!("index             {}", index.place);
+    say!("points            {}", index.points);
+    say!("dense vectors     {}", dense.collect::<Vec<_>>().join(", "));
+    say!("sparse vectors    {}", names(&index.sparse));
     let size = if index.dimensions == 0 { "sparse".to_owned() } else { format!("{} values", index.dimensions) };
-    println!("searched          {}, {size}, {}", shown(&index.vector_name), index.distance);
+    say!("searched          {}, {size}, {}", shown(&index.vector_name), index.distance);
     match &index.sparse_name {
-        None if index.dimensions == 0 => println!("retrieval         sparse"),
-        Some(sparse) => println!("retrieval         hybrid, with BM25 on {}", shown(sparse)),
-        None => println!("retrieval         dense"),
+        None if index.dimensions == 0 => say!("retrieval         sparse"),
+        Some(sparse) => say!("retrieval         hybrid, with BM25 on {}", shown(sparse)),
+        None => say!("retrieval         dense"),
     }
-    println!("payload keys      {}", names(&index.payload_keys));
-    println!("filter keys       {}", filters(&index, &filter_keys));
-    println!("embedding model   {}", app.rag.provider.embedding.model());
+    say!("payload keys      {}", names(&index.payload_keys));
+    say!("filter keys       {}", filters(&index, &filter_keys));
+    say!("embedding model   {}", app.rag.provider.embedding.model());
     if let Generation::Gemini(gemini) = &app.rag.provider.generation {
-        println!("generative model  {}", gemini.generative_model());
+        say!("generative model  {}", gemini.generative_model());
     }
-    println!("stored vectors    {}", compare(&app).await?);
+    say!("stored vectors    {}", compare(&app).await?);
     for trouble in index.filter_troubles(&filter_keys) {
-        println!("note              {trouble}");
+        say!("note              {trouble}");
     }
-    println!("serve would start");
+    say!("serve would start");
     Ok(ExitCode::SUCCESS)
 }
 

@@ -13,7 +13,7 @@ use crate::limits::MAX_TOP_K;
 
 /// Asks the questions and prints the report.
 pub(super) async fn eval(matches: &ArgMatches, mut config: Config) -> Result<ExitCode, StartError> {
-    let path = text(matches, "FILE").unwrap_or_default();
+    let path = text(matches, "file").unwrap_or_default();
     let wrong = |cause: &dyn std::fmt::Display| StartError::Settings(format!("{path}: {cause}"));
     let cases = std::fs::read_to_string(&path).map_err(|error| wrong(&error))?;
     let cases = eval::read(&cases).map_err(|cause| wrong(&cause))?;
@@ -26,7 +26,7 @@ pub(super) async fn eval(matches: &ArgMatches, mut config: Config) -> Result<Exi
     if matches.get_flag("json") {
         let json =
             serde_json::to_string_pretty(&report).map_err(|error| StartError::Other(error.to_string()))?;
-        println!("{json}");
+        say!("{json}");
     } else {
         print(&report);
     }
@@ -37,15 +37,22 @@ pub(super) async fn eval(matches: &ArgMatches, mut config: Config) -> Result<Exi
 fn print(report: &Report) {
     let widest = report.kinds.keys().map(String::len).max().unwrap_or(0).max(12);
     let found = format!("recall@{}", report.top_k);
-    println!(
+    say!(
         "{:widest$}  {:>5}  {found:>9}  {:>5}  {:>5}  {:>8}  {:>7}  {:>11}  {:>6}",
-        "kind", "n", "hits", "MRR", "answered", "uncited", "not in docs", "failed"
+        "kind",
+        "n",
+        "hits",
+        "MRR",
+        "answered",
+        "uncited",
+        "not in docs",
+        "failed"
     );
     let (all, kinds): (Vec<_>, Vec<_>) = report.kinds.iter().partition(|(kind, _)| *kind == "all");
     for (kind, row) in kinds.into_iter().chain(all.clone()) {
         let of_answerable =
             |value: f64| if row.answerable == 0 { "-".to_owned() } else { format!("{value:.3}") };
-        println!(
+        say!(
             "{kind:widest$}  {:>5}  {:>9}  {:>5}  {:>5}  {:>7.0}%  {:>6.0}%  {:>10.0}%  {:>6}",
             row.questions,
             of_answerable(row.recall),
@@ -58,9 +65,9 @@ fn print(report: &Report) {
         );
     }
     let invalid: usize = all.iter().map(|(_, row)| row.invalid_citations).sum();
-    println!("\ncitations that named no passage: {invalid}\n");
-    println!("{:widest$}  {:>10}  {:>10}", "stage", "p50", "p95");
+    say!("\ncitations that named no passage: {invalid}\n");
+    say!("{:widest$}  {:>10}  {:>10}", "stage", "p50", "p95");
     for stage in &report.stages {
-        println!("{:widest$}  {:>7.1} ms  {:>7.1} ms", stage.stage, stage.p50_ms, stage.p95_ms);
+        say!("{:widest$}  {:>7.1} ms  {:>7.1} ms", stage.stage, stage.p50_ms, stage.p95_ms);
     }
 }

@@ -24,8 +24,11 @@ pub(super) async fn index(matches: &ArgMatches, config: Config) -> Result<ExitCo
         language: text(matches, "language"),
         filter_keys: config.site.filter_keys.clone(),
     };
-    let embedding = embedding(&config)?;
     let (stop, stop_now) = stop_signals();
+    let embedding = tokio::select! {
+        embedding = embedding(&config) => embedding?,
+        () = stop.cancelled() => return Err(indexing::Error::Stopped.into()),
+    };
     let mut progress = Progress::shown();
     let run = indexing::run(&docs, &root, &config.index, &embedding, &mut progress, &stop);
     let summary = tokio::select! {
@@ -40,7 +43,7 @@ pub(super) async fn index(matches: &ArgMatches, config: Config) -> Result<ExitCo
         summary => summary?,
     };
     name(&summary.skipped);
-    println!(
+    say!(
         "{} pages, {} passages: {} embedded, {} kept, {} deleted, in {:.1} s",
         summary.pages,
         summary.chunks,
@@ -76,7 +79,7 @@ pub(super) fn dry_run(matches: &ArgMatches, vars: &Vars) -> Result<ExitCode, Sta
 }
 
 fn docs(matches: &ArgMatches) -> Result<Docs, StartError> {
-    let folder = text(matches, "DIR").unwrap_or_default();
+    let folder = text(matches, "folder").unwrap_or_default();
     Folder::open(Path::new(&folder)).map(Docs::Folder).map_err(StartError::Settings)
 }
 

@@ -1,5 +1,13 @@
 //! The commands: `demo`, `serve`, `check`, `index`, `eval`.
 
+/// Prints a line, whether or not anybody still reads.
+macro_rules! say {
+    ($($line:tt)*) => {{
+        use std::io::Write as _;
+        drop(writeln!(std::io::stdout(), $($line)*));
+    }};
+}
+
 mod check;
 mod eval;
 mod index;
@@ -28,7 +36,7 @@ const EXIT_UNAVAILABLE: u8 = 69;
 const LAST_THREADS: Duration = Duration::from_secs(2);
 
 const ABOUT: &str = "A streaming, cited chat for a documentation site, in one binary";
-const AFTER: &str = "Options in capitals are also environment variables of the same name (--qdrant-url is QDRANT_URL) and may \
+const AFTER: &str = "Options whose value stands in capitals are also environment variables of that name (--qdrant-url is QDRANT_URL) and may \
 stand in a file .env; options win over the environment, the environment over the file. Keys have no option, because a \
 command line is visible to everybody on the machine: set GEMINI_API_KEY and QDRANT_API_KEY in the environment or in .env.";
 
@@ -36,15 +44,15 @@ command line is visible to everybody on the machine: set GEMINI_API_KEY and QDRA
 type Row = (&'static str, &'static str, Vec<Arg>, fn(&Setting) -> bool);
 
 fn commands() -> [Row; 5] {
-    let docs = || option("docs", "DIR", "A folder of Markdown files, as Docusaurus has them");
+    let docs = || option("docs", "folder", "A folder of Markdown files, as Docusaurus has them");
     let route_base = || {
         let help = "Where the pages are on the site, as routeBasePath in Docusaurus";
-        option("route-base", "PATH", help).default_value(ROUTE_BASE)
+        option("route-base", "path", help).default_value(ROUTE_BASE)
     };
     let language =
-        || option("language", "TAG", "Language of the pages, as en or pt-BR: for filters and for word forms");
-    let folder = Arg::new("DIR").required(true).help("A folder of Markdown files, as Docusaurus has them");
-    let questions = Arg::new("FILE").required(true).help("Questions, one JSON object a line");
+        || option("language", "tag", "Language of the pages, as en or pt-BR: for filters and for word forms");
+    let folder = Arg::new("folder").required(true).help("A folder of Markdown files, as Docusaurus has them");
+    let questions = Arg::new("file").required(true).help("Questions, one JSON object a line");
     [
         (
             "demo",
@@ -65,7 +73,7 @@ fn commands() -> [Row; 5] {
             vec![
                 folder,
                 route_base(),
-                option("version-label", "LABEL", "Version the pages document, for filters"),
+                option("version-label", "label", "Version the pages document, for filters"),
                 language(),
                 option("dry-run", "", "Print the address of every section, and write nothing")
                     .action(ArgAction::SetTrue),
@@ -81,7 +89,7 @@ fn commands() -> [Row; 5] {
                 docs(),
                 route_base(),
                 language(),
-                option("top-k", "N", "Passages per question, 1 to 20").default_value("6"),
+                option("top-k", "n", "Passages per question, 1 to 20").default_value("6"),
                 option("json", "", "Print one JSON object").action(ArgAction::SetTrue),
             ],
             |_| true,

@@ -159,7 +159,10 @@ impl Config {
         let mut reader = Reader::new(vars);
         let gemini = parse::gemini(&mut reader);
         if gemini.is_none() {
-            reader.fail("GEMINI_API_KEY", "is not set: serve needs it (docent demo works without a key)");
+            reader.fail(
+                "GEMINI_API_KEY",
+                "is not set: it embeds questions and writes answers (docent demo needs none)",
+            );
         }
         let index = parse::index(&mut reader);
         Self::read(reader, gemini, index)

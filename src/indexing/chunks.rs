@@ -7,7 +7,7 @@ use super::markdown::Block;
 use crate::provider::{MAX_EMBEDDED_TOKENS, estimated_tokens};
 
 /// Estimated tokens at which a chunk is full.
-const MAX_CHUNK_TOKENS: usize = 800;
+const MAX_CHUNK_TOKENS: usize = 600;
 /// Estimated tokens that are left for title and headings, which are embedded with every chunk.
 const HEADING_TOKENS: usize = 256;
 /// Estimated tokens of a code block that is not cut apart.

@@ -4,15 +4,16 @@
 //! of the source by those places, so that code, tables and lists stay as they were written. Tags, imports, expressions
 //! and comments go, what stands between tags stays.
 
+use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::LazyLock;
 
 use markdown::mdast::{AttributeContent, AttributeValue, Heading, MdxJsxAttribute, Node};
-use markdown::{Constructs, MdxSignal, ParseOptions};
 
 use regex::Regex;
 
 use super::dialect;
+use super::parser::{self, Syntax};
 use super::pattern;
 use super::routes::Anchors;
 
@@ -23,6 +24,10 @@ const SHOWN_ATTRIBUTES: &[&str] = &["label", "title", "summary", "alt", "descrip
 static DIRECTIVE: LazyLock<Regex> = LazyLock::new(|| {
     pattern(r"(^|[^:]):([A-Za-z](?:[\w-]*[A-Za-z0-9])?)(?:\[([^\]]*)\])?(?:\{[^}]*\})?($|[^:\w-])")
 });
+
+/// The import of a Markdown file, which is then a component.
+static IMPORT: LazyLock<Regex> =
+    LazyLock::new(|| pattern(r#"import\s+(\w+)\s+from\s+['"](\.[^'"]*\.mdx?)['"]"#));
 
 /// A piece of a page.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,17 +45,6 @@ pub enum Block {
     Text(String),
 }
 
-/// How a body is read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Syntax {
-    /// It must be MDX.
-    Mdx,
-    /// MDX, or where it is none, Markdown with HTML.
-    Either,
-    /// Markdown with HTML, where `<` and `{` mean nothing to MDX.
-    Markdown,
-}
-
 /// What becomes of links.
 pub enum Links<'a> {
     /// Only their texts stay: a target means nothing outside its page.
@@ -59,23 +53,30 @@ pub enum Links<'a> {
     Keep(&'a dyn Fn(&str) -> String),
 }
 
+/// How a body becomes blocks.
+pub struct Reading<'a> {
+    /// Of the body.
+    pub syntax: Syntax,
+    /// In its texts.
+    pub links: &'a Links<'a>,
+    /// The blocks of the file that an import names.
+    pub partial: &'a dyn Fn(&str) -> Vec<Block>,
+}
+
 /// Reads a page's body.
 ///
 /// # Errors
 ///
 /// Where the MDX is broken, and how.
-pub fn read(body: &str, syntax: Syntax, links: &Links<'_>) -> Result<Vec<Block>, String> {
+pub fn read(body: &str, reading: &Reading<'_>) -> Result<Vec<Block>, String> {
     let source = dialect::plain(body);
-    let tree = match syntax {
-        Syntax::Markdown => parse(&source, ParseOptions::gfm()),
-        Syntax::Mdx => parse(&source, mdx()),
-        Syntax::Either => parse(&source, mdx()).or_else(|_| parse(&source, ParseOptions::gfm())),
-    }?;
+    let tree = parser::parse(&source, reading.syntax)?;
     let mut reader = Reader {
         source: &source,
-        links,
+        reading,
         anchors: Anchors::default(),
         definitions: Vec::new(),
+        imports: HashMap::new(),
         blocks: Vec::new(),
     };
     reader.define(&tree);
@@ -83,62 +84,14 @@ pub fn read(body: &str, syntax: Syntax, links: &Links<'_>) -> Result<Vec<Block>,
     Ok(reader.blocks)
 }
 
-/// A text of a page as HTML; tags in it come out as text, and links with other schemes than the web's lead nowhere.
-pub fn html(text: &str) -> String {
-    let html = std::panic::catch_unwind(|| markdown::to_html_with_options(text, &markdown::Options::gfm()));
-    html.ok().and_then(Result::ok).unwrap_or_default()
-}
-
-fn mdx() -> ParseOptions {
-    ParseOptions {
-        constructs: Constructs {
-            gfm_autolink_literal: true,
-            gfm_footnote_definition: true,
-            gfm_label_start_footnote: true,
-            gfm_strikethrough: true,
-            gfm_table: true,
-            gfm_task_list_item: true,
-            ..Constructs::mdx()
-        },
-        mdx_esm_parse: Some(Box::new(esm)),
-        ..ParseOptions::mdx()
-    }
-}
-
-/// Imports and exports end at a blank line, unless a bracket is open there.
-fn esm(code: &str) -> MdxSignal {
-    let depth: i64 = code
-        .chars()
-        .map(|c| match c {
-            '{' | '(' | '[' => 1,
-            '}' | ')' | ']' => -1,
-            _ => 0,
-        })
-        .sum();
-    let place = || Box::new("docent".to_owned());
-    if depth > 0 {
-        MdxSignal::Eof("an import or export never ends".to_owned(), place(), place())
-    } else {
-        MdxSignal::Ok
-    }
-}
-
-/// The syntax tree; the parser's panics on odd input count as errors.
-fn parse(source: &str, options: ParseOptions) -> Result<Node, String> {
-    let parsed =
-        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| markdown::to_mdast(source, &options)));
-    match parsed {
-        Ok(tree) => tree.map_err(|message| format!("it is not valid MDX: {}", message.reason)),
-        Err(_) => Err("the Markdown parser panicked on it".to_owned()),
-    }
-}
-
 struct Reader<'a> {
     source: &'a str,
-    links: &'a Links<'a>,
+    reading: &'a Reading<'a>,
     anchors: Anchors,
     /// Link definitions: identifier and target.
     definitions: Vec<(String, String)>,
+    /// Markdown files by the component they are imported as.
+    imports: HashMap<String, String>,
     blocks: Vec<Block>,
 }
 
@@ -147,8 +100,15 @@ type Edit = (Range<usize>, String);
 
 impl Reader<'_> {
     fn define(&mut self, node: &Node) {
-        if let Node::Definition(definition) = node {
-            self.definitions.push((definition.identifier.clone(), definition.url.clone()));
+        match node {
+            Node::Definition(definition) => {
+                self.definitions.push((definition.identifier.clone(), definition.url.clone()));
+            }
+            Node::MdxjsEsm(esm) => {
+                let found = IMPORT.captures_iter(&esm.value);
+                self.imports.extend(found.map(|found| (found[1].to_owned(), found[2].to_owned())));
+            }
+            _ => {}
         }
         node.children().into_iter().flatten().for_each(|child| self.define(child));
     }
@@ -159,6 +119,11 @@ impl Reader<'_> {
             match child {
                 Node::Heading(heading) => self.heading(heading),
                 Node::MdxJsxFlowElement(element) => {
+                    let import = element.name.as_ref().and_then(|name| self.imports.get(name));
+                    if let Some(target) = import {
+                        // It has anchors of its own, which may repeat the page's.
+                        self.blocks.extend((self.reading.partial)(target));
+                    }
                     self.blocks.extend(shown(&element.attributes).map(Block::Text));
                     self.flatten(child);
                 }
@@ -232,7 +197,7 @@ impl Reader<'_> {
     }
 
     fn link(&self, node: &Node, url: &str, edits: &mut Vec<Edit>) {
-        let target = match self.links {
+        let target = match self.reading.links {
             Links::Drop => None,
             Links::Keep(target) => Some(target(url)),
         };
@@ -381,8 +346,12 @@ fn unindented(text: &str, columns: usize) -> String {
 mod tests {
     use super::*;
 
+    fn read_as(body: &str, syntax: Syntax, links: &Links<'_>) -> Result<Vec<Block>, String> {
+        read(body, &Reading { syntax, links, partial: &|_| Vec::new() })
+    }
+
     fn blocks(body: &str) -> Vec<String> {
-        let blocks = read(body, Syntax::Mdx, &Links::Drop).unwrap();
+        let blocks = read_as(body, Syntax::Mdx, &Links::Drop).unwrap();
         blocks
             .into_iter()
             .map(|block| match block {
@@ -405,7 +374,7 @@ mod tests {
     fn links_become_their_texts_or_lead_elsewhere_and_images_their_description() {
         let body = "See [the `x` page](x.md#a), [y][z], <!-- c -->![an image](i.png) and https://a.example.\n\n[z]: y.md\n";
         assert_eq!(blocks(body), ["See the `x` page, y, an image and https://a.example."]);
-        let kept = read(body, Syntax::Mdx, &Links::Keep(&|target| format!("/docs/{target}"))).unwrap();
+        let kept = read_as(body, Syntax::Mdx, &Links::Keep(&|target| format!("/docs/{target}"))).unwrap();
         let expected = "See [the `x` page](</docs/x.md#a>), [y](</docs/y.md>), an image and https://a.example.";
         assert_eq!(kept, [Block::Text(expected.to_owned())]);
     }
@@ -444,9 +413,9 @@ mod tests {
     #[test]
     fn what_is_no_mdx_is_read_as_markdown_unless_it_claims_to_be() {
         let body = "a <b and {c\n\n<div>\n<p>inside</p>\n</div>\n";
-        assert!(read(body, Syntax::Mdx, &Links::Drop).unwrap_err().contains("not valid MDX"));
-        assert_eq!(read(body, Syntax::Markdown, &Links::Drop), read(body, Syntax::Either, &Links::Drop));
-        let texts = read(body, Syntax::Either, &Links::Drop).unwrap();
+        assert!(read_as(body, Syntax::Mdx, &Links::Drop).unwrap_err().contains("not valid MDX"));
+        assert_eq!(read_as(body, Syntax::Markdown, &Links::Drop), read_as(body, Syntax::Either, &Links::Drop));
+        let texts = read_as(body, Syntax::Either, &Links::Drop).unwrap();
         assert_eq!(texts, [Block::Text("a <b and {c".into()), Block::Text("\ninside\n".trim_end().into())]);
     }
 }

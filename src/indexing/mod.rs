@@ -10,6 +10,7 @@ mod folder;
 mod markdown;
 mod matter;
 mod page;
+mod parser;
 mod progress;
 mod routes;
 mod run;
@@ -29,11 +30,14 @@ const HANDBOOK: &[(&str, &str)] = &[
     ("try-it.md", include_str!("../../examples/docusaurus/docs/try-it.md")),
     ("docusaurus.md", include_str!("../../examples/docusaurus/docs/docusaurus.md")),
     ("deploy.md", include_str!("../../examples/docusaurus/docs/deploy.md")),
+    ("index-your-docs.md", include_str!("../../examples/docusaurus/docs/index-your-docs.md")),
+    ("reindex-from-ci.md", include_str!("../../examples/docusaurus/docs/reindex-from-ci.md")),
     ("configure.md", include_str!("../../examples/docusaurus/docs/configure.md")),
     ("http-api.md", include_str!("../../examples/docusaurus/docs/http-api.md")),
     ("stream.md", include_str!("../../examples/docusaurus/docs/stream.md")),
     ("errors.md", include_str!("../../examples/docusaurus/docs/errors.md")),
     ("how-it-works.md", include_str!("../../examples/docusaurus/docs/how-it-works.md")),
+    ("grounding.md", include_str!("../../examples/docusaurus/docs/grounding.md")),
 ];
 
 /// Where pages are unless the operator says otherwise, as in Docusaurus.
@@ -80,7 +84,8 @@ impl Docs {
     /// Why it cannot be read.
     pub fn page(&self, root: &Root, file: &str) -> Result<Option<Page>, Skipped> {
         let source = self.source(file)?;
-        Page::read(root, file, &source).map_err(|cause| Skipped { file: file.to_owned(), cause })
+        Page::read(root, file, &source, &|file| self.source(file).ok())
+            .map_err(|cause| Skipped { file: file.to_owned(), cause })
     }
 
     /// The pages one after the other, but for the `skipped` files.

@@ -1,15 +1,18 @@
 //! From a file's source to what an index stores. No I/O.
 
+use std::collections::HashMap;
+
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde_json::{Map, Value};
 use url::Url;
 use uuid::Uuid;
 
 use super::chunks::{Chunk, chunks};
-use super::markdown::{self, Block, Links, Syntax};
+use super::markdown::{self, Block, Links, Reading};
 use super::matter::{self, Matter};
+use super::parser::Syntax;
 use super::routes;
-use crate::retrieval::payload::{Payload, Reading};
+use crate::retrieval::payload::{self, Payload};
 
 /// Key of a stored passage that tells what its vector was made of.
 pub const HASH_KEY: &str = "chunk_hash";
@@ -21,6 +24,9 @@ pub const FILE_KEY: &str = "file";
 pub const LANGUAGE_KEY: &str = "language";
 /// Key of a stored passage's version.
 pub const VERSION_KEY: &str = "version";
+
+/// How deep imported files may import others.
+const MAX_IMPORT_DEPTH: usize = 4;
 
 /// What `encodeURI` escapes in ASCII, and what would end a path or be taken for an escape. Other scripts stay readable.
 const ESCAPED: AsciiSet = CONTROLS
@@ -84,17 +90,16 @@ pub struct Entry {
 }
 
 impl Page {
-    /// Reads a file; `None` for a draft and an unlisted page.
+    /// Reads a file; `None` for a draft and an unlisted page. `files` gives the sources of files that it imports.
     ///
     /// # Errors
     ///
     /// What is wrong with the front matter or the MDX.
-    pub fn read(root: &Root, file: &str, source: &str) -> Result<Option<Self>, String> {
-        let (matter, body) = matter::read(source)?;
+    pub fn read(root: &Root, file: &str, source: &str, files: &Files<'_>) -> Result<Option<Self>, String> {
+        let (matter, blocks) = blocks(file, source, files, &Links::Drop)?;
         if matter.hidden {
             return Ok(None);
         }
-        let blocks = markdown::read(body, syntax(file, &matter), &Links::Drop)?;
         let title = title(file, &matter, &blocks);
         let label = matter.sidebar_label.iter().filter(|label| **label != title);
         let lead: Vec<&str> = label.chain(&matter.description).map(String::as_str).collect();
@@ -112,8 +117,10 @@ impl Page {
 
     /// Its passages, in the order of the text.
     pub fn entries(self, root: &Root) -> Vec<Entry> {
-        let reading = Reading { site: root.site.clone(), ..Reading::default() };
+        let reading = payload::Reading { site: root.site.clone(), ..payload::Reading::default() };
         let mut entries = Vec::new();
+        // A section that comes or goes must not move the others.
+        let mut parts_of: HashMap<String, usize> = HashMap::new();
         for (number, chunk) in self.chunks.iter().enumerate() {
             let path = match &chunk.anchor {
                 Some(anchor) => format!("{}#{}", self.address, escaped(anchor)),
@@ -139,8 +146,10 @@ impl Page {
                     put(key, value);
                 }
             }
+            let part = parts_of.entry(path.clone()).or_default();
             let id =
-                Uuid::new_v5(&Uuid::NAMESPACE_URL, format!("{} {path} {number}", root.route_base).as_bytes());
+                Uuid::new_v5(&Uuid::NAMESPACE_URL, format!("{} {path} {part}", root.route_base).as_bytes());
+            *part += 1;
             entries.push(Entry { id, title: self.title.clone(), text, payload });
         }
         entries
@@ -152,8 +161,43 @@ pub fn address(root: &Root, file: &str, matter: &Matter) -> String {
     escaped(&routes::address(&root.route_base, file, matter))
 }
 
+/// Sources of files by their paths below the root's folder.
+pub type Files<'a> = dyn Fn(&str) -> Option<String> + 'a;
+
+/// A file's front matter and the blocks of its page, those of imported files included.
+///
+/// # Errors
+///
+/// What is wrong with the front matter or the MDX.
+pub fn blocks(
+    file: &str,
+    source: &str,
+    files: &Files<'_>,
+    links: &Links<'_>,
+) -> Result<(Matter, Vec<Block>), String> {
+    blocks_within(file, source, files, links, MAX_IMPORT_DEPTH)
+}
+
+fn blocks_within(
+    file: &str,
+    source: &str,
+    files: &Files<'_>,
+    links: &Links<'_>,
+    depth: usize,
+) -> Result<(Matter, Vec<Block>), String> {
+    let (matter, body) = matter::read(source)?;
+    let partial = |target: &str| {
+        let imported = routes::neighbour(file, target);
+        let source = (depth > 0).then(|| files(&imported)).flatten();
+        let read = source.map(|source| blocks_within(&imported, &source, files, links, depth - 1));
+        read.and_then(Result::ok).map_or(Vec::new(), |(_, blocks)| blocks)
+    };
+    let blocks = markdown::read(body, &Reading { syntax: syntax(file, &matter), links, partial: &partial })?;
+    Ok((matter, blocks))
+}
+
 /// How a file is read, as Docusaurus does unless its settings say otherwise.
-pub fn syntax(file: &str, matter: &Matter) -> Syntax {
+fn syntax(file: &str, matter: &Matter) -> Syntax {
     match (matter.is_markdown, file.ends_with(".mdx")) {
         (true, _) => Syntax::Markdown,
         (false, true) => Syntax::Mdx,
@@ -204,7 +248,7 @@ mod tests {
     fn a_page_becomes_passages_with_everything_they_are_found_and_cited_by() {
         let source = "---\nsidebar_label: Start\ndescription: About kettles.\nproduct: [kettle, 3, {}]\n---\n# Kettle\n\nHi.\n\n## Set up {#set up}\n\n### Wire it\n\nPlug.\n";
         let root = Root { version: Some("2.x".into()), language: Some("en".into()), ..root() };
-        let page = Page::read(&root, "a b.md", source).unwrap().unwrap();
+        let page = Page::read(&root, "a b.md", source, &|_| None).unwrap().unwrap();
         let entries = page.entries(&root);
         assert_eq!(entries[0].text, "Kettle\nStart\nAbout kettles.\n\nHi.");
         assert_eq!(entries[1].text, "Kettle\nSet up › Wire it\n\nPlug.");
@@ -216,21 +260,39 @@ mod tests {
     #[test]
     fn the_same_place_keeps_its_id_and_another_root_has_others() {
         let ids = |root: &Root, source: &str| -> Vec<Uuid> {
-            let page = Page::read(root, "a.md", source).unwrap().unwrap();
+            let page = Page::read(root, "a.md", source, &|_| None).unwrap().unwrap();
             page.entries(root).into_iter().map(|entry| entry.id).collect()
         };
         assert_eq!(ids(&root(), "## A\n\nx"), ids(&root(), "## A\n\nother text"));
+        assert_eq!(ids(&root(), "## A\n\nx")[0], ids(&root(), "## New\n\ny\n\n## A\n\nx")[1]);
         assert_ne!(ids(&root(), "## A\n\nx"), ids(&Root { route_base: "/api".into(), ..root() }, "## A\n\nx"));
     }
 
     #[test]
     fn the_site_makes_addresses_absolute_and_a_title_is_always_found() {
         let root = Root { site: Url::parse("https://x.example/base/").ok(), ..root() };
-        let page = Page::read(&root, "01-a.md", "x").unwrap().unwrap();
+        let page = Page::read(&root, "01-a.md", "x", &|_| None).unwrap().unwrap();
         assert_eq!(page.title, "a");
         assert_eq!(page.entries(&root)[0].payload["url"], "https://x.example/base/docs/a");
-        let page = Page::read(&root, "a.md", "## B\n\n# C\n").unwrap().unwrap();
+        let page = Page::read(&root, "a.md", "## B\n\n# C\n", &|_| None).unwrap().unwrap();
         assert_eq!(page.title, "a", "a title is the first heading, or none is");
-        assert_eq!(Page::read(&root, "a.md", "---\nunlisted: true\n---\nx").unwrap(), None);
+        assert_eq!(Page::read(&root, "a.md", "---\nunlisted: true\n---\nx", &|_| None).unwrap(), None);
+    }
+
+    #[test]
+    fn an_imported_file_is_part_of_the_page_and_a_circle_of_imports_ends() {
+        let files = |file: &str| match file {
+            "a/_part.mdx" => {
+                Some("## A\n\nShared.\n\nimport Deep from '../_deep.mdx';\n\n<Deep />\n".to_owned())
+            }
+            "_deep.mdx" => Some("import Self from './_deep.mdx';\n\nDeep.\n\n<Self />\n".to_owned()),
+            _ => None,
+        };
+        let source = "import Part from './_part.mdx';\nimport None from './_none.mdx';\n\n## A\n\nOwn.\n\n<Part />\n\n<None />\n\n## A\n\nLast.\n";
+        let page = Page::read(&root(), "a/b.mdx", source, &files).unwrap().unwrap();
+        let made: Vec<(&str, &str)> =
+            page.chunks.iter().map(|chunk| (chunk.anchor.as_deref().unwrap(), chunk.text.as_str())).collect();
+        assert_eq!((made[0], made[2]), (("a", "Own."), ("a-1", "Last.")));
+        assert!(made[1].0 == "a" && made[1].1.starts_with("Shared.\n\nDeep."), "{made:?}");
     }
 }

@@ -62,6 +62,13 @@ fn is_index(stem: &str, folder: &str) -> bool {
     stem == "index" || stem == "readme" || (!parent.is_empty() && stem == parent.to_lowercase())
 }
 
+/// The file that a path in `file` names, below the same root.
+pub fn neighbour(file: &str, path: &str) -> String {
+    let folder = file.rsplit_once('/').map_or("", |(folder, _)| folder);
+    let from = if path.starts_with('/') { "" } else { folder };
+    resolve(path, from).trim_start_matches('/').to_owned()
+}
+
 /// A path from a folder, with `.` and `..` resolved.
 fn resolve(path: &str, from: &str) -> String {
     let mut parts: Vec<&str> = from.split('/').filter(|part| !part.is_empty()).collect();
@@ -108,10 +115,7 @@ pub fn link(target: &str, file: &str, page: impl Fn(&str) -> Option<String>) -> 
     if path.is_empty() || path.contains(':') {
         return target.to_owned();
     }
-    let folder = file.rsplit_once('/').map_or("", |(folder, _)| folder);
-    let from = if path.starts_with('/') { "" } else { folder };
-    let there = page(resolve(path, from).trim_start_matches('/'));
-    match (there, anchor) {
+    match (page(&neighbour(file, path)), anchor) {
         (Some(page), Some(anchor)) => format!("{page}#{anchor}"),
         (Some(page), None) => page,
         (None, _) => target.to_owned(),

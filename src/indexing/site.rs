@@ -5,9 +5,9 @@ use std::collections::HashMap;
 
 use percent_encoding::percent_decode_str;
 
-use super::markdown::{self, Block, Links};
-use super::page::{address, syntax, title};
-use super::{Docs, Root, Skipped, matter, routes};
+use super::markdown::{Block, Links};
+use super::page::{address, blocks, title};
+use super::{Docs, Root, Skipped, parser, routes};
 
 /// The pages of one root.
 #[derive(Debug, Clone)]
@@ -35,8 +35,8 @@ impl Site {
     pub fn new(docs: Docs, root: &Root) -> Self {
         let page = |file: &&str| {
             let source = docs.source(file).ok()?;
-            let (matter, body) = matter::read(&source).ok()?;
-            let blocks = markdown::read(body, syntax(file, &matter), &Links::Drop).ok()?;
+            let files = |file: &str| docs.source(file).ok();
+            let (matter, blocks) = blocks(file, &source, &files, &Links::Drop).ok()?;
             let (address, title) = (address(root, file, &matter), title(file, &matter, &blocks));
             (!matter.hidden).then(|| SitePage { address, title, file: (*file).to_owned() })
         };
@@ -60,10 +60,10 @@ impl Site {
     /// Why the file cannot be read now.
     pub fn html(&self, page: &SitePage) -> Result<String, Skipped> {
         let source = self.docs.source(&page.file)?;
-        let wrong = |cause| Skipped { file: page.file.clone(), cause };
-        let (matter, body) = matter::read(&source).map_err(wrong)?;
         let link = |target: &str| routes::link(target, &page.file, |file| self.addresses.get(file).cloned());
-        let blocks = markdown::read(body, syntax(&page.file, &matter), &Links::Keep(&link)).map_err(wrong)?;
+        let files = |file: &str| self.docs.source(file).ok();
+        let blocks = blocks(&page.file, &source, &files, &Links::Keep(&link));
+        let (_, blocks) = blocks.map_err(|cause| Skipped { file: page.file.clone(), cause })?;
         let has_title = matches!(blocks.first(), Some(Block::Heading { level: 1, .. }));
         let title = (!has_title).then(|| format!("<h1>{}</h1>\n", escape(&page.title)));
         Ok(title.into_iter().chain(blocks.iter().map(block)).collect())
@@ -77,7 +77,7 @@ fn block(block: &Block) -> String {
             format!("<h{level} id=\"{}\">{}</h{level}>\n", escape(anchor), escape(text))
         }
         Block::Text(text) => {
-            let html = markdown::html(text);
+            let html = parser::html(text);
             format!("{html}\n")
         }
     }

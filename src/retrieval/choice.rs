@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use crate::chat::Passage;
 
 /// Headings of one page among a question's passages.
-const MAX_PER_PAGE: usize = 3;
+const MAX_PER_PAGE: usize = 4;
 /// Share of their words that two texts have in common when they say the same, as two versions of a page do.
 const MIN_DUPLICATE: f64 = 0.9;
 /// What stands between two parts of a long section.
@@ -67,10 +67,10 @@ mod tests {
 
     #[test]
     fn a_page_gives_a_few_passages_and_a_section_gives_one() {
-        let ranked = ["/a#1", "/a#1", "/a#2", "/a#3", "/a#4", "/b"].into_iter().enumerate();
+        let ranked = ["/a#1", "/a#1", "/a#2", "/a#3", "/a#4", "/a#5", "/b"].into_iter().enumerate();
         let ranked = ranked.map(|(number, url)| passage(url, &format!("text{number}")));
         let chosen = choose(ranked, 6);
-        assert_eq!(urls(&chosen), ["/a#1", "/a#2", "/a#3", "/b"]);
+        assert_eq!(urls(&chosen), ["/a#1", "/a#2", "/a#3", "/a#4", "/b"]);
         assert_eq!(chosen[0].text, "text0\n\n[…]\n\ntext1");
     }
 

@@ -27,7 +27,6 @@ const ROOTS = [
 /** Sections of the fixture that need not be printed, and why. They may be, because they exist. */
 const EXCEPTIONS = new Map([
   ["/docs/content/headings#footnote-label", "Docusaurus adds it above the footnotes"],
-  ["/docs/content/jsx#from-the-part", "a part is a file of its own, without an address"],
   ["/docs/content/jsx#written-as-jsx", "an element is no heading of Markdown"],
   ["/docs/content/common-mark#written-as-html", "an element is no heading of Markdown"],
 ]);

@@ -99,14 +99,18 @@ impl Gemini {
 
     /// Looks the models up, which spends no tokens: whether Gemini answers, and takes the key and the models.
     pub async fn reach(&self) -> Reach {
-        let embedding = self.embedding_model().map(|model| ("EMBEDDING_MODEL", model));
-        for (setting, model) in embedding.into_iter().chain([("GENERATIVE_MODEL", self.generative_model())]) {
-            match self.look_up(setting, model).await {
-                Reach::Ok => {}
-                other => return other,
-            }
+        match self.reach_to_embed().await {
+            Reach::Ok => self.look_up("GENERATIVE_MODEL", self.generative_model()).await,
+            other => other,
         }
-        Reach::Ok
+    }
+
+    /// The same for the model that embeds alone.
+    pub async fn reach_to_embed(&self) -> Reach {
+        match self.embedding_model() {
+            Some(model) => self.look_up("EMBEDDING_MODEL", model).await,
+            None => Reach::Ok,
+        }
     }
 
     async fn look_up(&self, setting: &str, model: &str) -> Reach {

@@ -1,8 +1,8 @@
 //! Embeddings without a model: sparse vectors of words, concepts and pieces. They carry how often a feature stands in a
 //! passage; how rare it is among all passages is the index's to know (its vectors have the IDF modifier).
 //!
-//! Dense vectors of hashed words were tried: at 512 dimensions the hits of 60 questions on a documentation of 666 passages
-//! were 0.47, at 8,192 0.57, and BM25 alone had 0.57; these have 0.70.
+//! Dense vectors of hashed words were tried instead: with 60 questions on documentation of 666 passages, 0.48 of them found
+//! a right section at 512 dimensions, 0.57 at 8,192, and BM25 alone 0.57, where these found 0.65.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ const TITLE_WEIGHT: f32 = 0.5;
 /// BM25: how soon a repeated word stops to count.
 const K1: f32 = 1.2;
 /// BM25: how much the length of a passage counts.
-const B: f32 = 0.6;
+const B: f32 = 0.4;
 /// BM25: the usual length of a passage, in words that carry meaning.
 const USUAL_WORDS: f32 = 200.0;
 

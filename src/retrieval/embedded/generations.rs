@@ -7,7 +7,7 @@
 //!   generations/<name>/     docent.json (the manifest) and qdrant-edge's own files
 //! ```
 //!
-//! A writer builds a whole new generation, flushing after each batch, closes it, and renames `current` over. A
+//! A writer builds a whole new generation, closes it, and renames `current` over. A
 //! generation is never changed again. A reader copies the current one into a private temporary folder and opens the
 //! copy. The reason is `qdrant-edge` 0.7: it locks its folder, never replays its write-ahead log, panics when it
 //! flushes beside an update, and dies of SIGBUS on a full disk. So a build is never resumed by it, and both sides
@@ -22,7 +22,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use qdrant_edge::bm25_embed::EdgeBm25;
 use qdrant_edge::external::uuid::Uuid as EdgeUuid;
 use qdrant_edge::{
-    CreateIndex, Distance, EdgeConfigBuilder, EdgeShard, EdgeSparseVectorParamsBuilder,
+    CreateIndex, Distance, EdgeConfigBuilder, EdgeOptimizersConfig, EdgeShard, EdgeSparseVectorParamsBuilder,
     EdgeVectorParamsBuilder, FieldIndexOperations, Modifier, NamedVectors, PayloadFieldSchema,
     PayloadSchemaType, PointId, PointInsertOperations, PointOperations, PointStruct, PointStructPersisted,
     UpdateOperation, Vector as EdgeVector, WalOptions,
@@ -35,7 +35,10 @@ use crate::retrieval::{BM25, DENSE, Manifest, OFFLINE, Point};
 
 /// Size of a segment of the write-ahead log. Nothing is ever read from it, so it is small.
 const WAL_SEGMENT_BYTES: usize = 1024 * 1024;
-/// Points written at once, and flushed.
+/// Points after which a growing index of sparse vectors of many features is settled.
+const SLICE: usize = 1_000;
+const MIB: u64 = 1024 * 1024;
+/// Points written at once.
 const BATCH: usize = 64;
 /// Room that must be left on the disk beyond what is written.
 const SPARE_BYTES: u64 = 64 * 1024 * 1024;
@@ -49,7 +52,8 @@ pub enum BuildError {
     #[error("another process is indexing into {0}")]
     Locked(PathBuf),
     /// The disk is too full to begin.
-    #[error("{path} has {available} bytes free; the index needs about {needed}")]
+    #[error("{path} has {} MiB free, the index needs about {}: make room, or set DOCENT_DATA to a folder on another disk",
+        .available / MIB, .needed / MIB)]
     NoSpace {
         /// Where.
         path: PathBuf,
@@ -129,7 +133,9 @@ impl Build {
         fs::create_dir(&dir).map_err(io_error(&dir))?;
         let sparse = EdgeSparseVectorParamsBuilder::new().modifier(Modifier::Idf).build();
         let config = if dimensions == 0 {
-            EdgeConfigBuilder::new().sparse_vector(OFFLINE, sparse)
+            // A slice is settled as soon as it has any size.
+            let optimizers = EdgeOptimizersConfig { indexing_threshold: Some(1), ..Default::default() };
+            EdgeConfigBuilder::new().sparse_vector(OFFLINE, sparse).optimizers(optimizers)
         } else {
             let dense = EdgeVectorParamsBuilder::new(dimensions, Distance::Cosine).build();
             EdgeConfigBuilder::new().vector(DENSE, dense).sparse_vector(BM25, sparse)
@@ -145,7 +151,7 @@ impl Build {
         Ok(Self { data: data.to_owned(), name, manifest, points: 0, shard, bm25, _lock: lock })
     }
 
-    /// Adds points and flushes them.
+    /// Adds points.
     ///
     /// # Errors
     ///
@@ -165,11 +171,15 @@ impl Build {
         while points.peek().is_some() {
             require_space(&self.data, 0)?;
             let batch: Vec<_> = points.by_ref().take(BATCH).collect();
-            self.points += batch.len();
+            let added = batch.len();
+            self.points += added;
             let insert = PointInsertOperations::PointsList(batch);
             let upsert = UpdateOperation::PointOperation(PointOperations::UpsertPoints(insert));
             self.shard.update(upsert).map_err(engine)?;
-            self.shard.flush();
+            // The engine's growing sparse index takes longer for every further point, and memory for all of them.
+            if self.manifest.dimensions == 0 && self.points / SLICE != (self.points - added) / SLICE {
+                self.shard.optimize().map_err(engine)?;
+            }
         }
         Ok(())
     }

@@ -29,6 +29,8 @@ pub struct Writer {
     journal: Journal,
     /// Payload key and value of this root's passages.
     root: (&'static str, String),
+    /// Name of the embedding.
+    vector: &'static str,
     /// What was written of this root.
     seen: HashSet<Uuid>,
 }
@@ -36,8 +38,6 @@ pub struct Writer {
 /// A private copy of the generation before. The shard closes before its folder goes.
 struct Old {
     shard: EdgeShard,
-    /// Name of its embeddings.
-    vector_name: &'static str,
     _folder: tempfile::TempDir,
 }
 
@@ -64,7 +64,8 @@ impl Writer {
         let old = Old::open(data, &manifest, &root)?;
         let journal = Journal::open(data, &manifest.model, manifest.dimensions)
             .map_err(|error| BuildError::Io(data.join("embedded.part"), error))?;
-        Ok(Self { build, old, journal, root, seen: HashSet::new() })
+        let vector = if manifest.dimensions == 0 { OFFLINE } else { DENSE };
+        Ok(Self { build, old, journal, root, vector, seen: HashSet::new() })
     }
 
     /// What the generation before holds under these ids.
@@ -76,8 +77,7 @@ impl Writer {
         let Some(old) = &self.old else { return Ok(Stored::new()) };
         let points: Vec<PointId> = ids.iter().map(|id| point_id(*id)).collect();
         let payload = Some(WithPayloadInterface::Bool(true));
-        // The engine refuses the name of a vector that a generation does not have.
-        let vectors = Some(WithVector::Selector(vec![old.vector_name.to_owned()]));
+        let vectors = Some(WithVector::Selector(vec![self.vector.to_owned()]));
         let records = old.shard.retrieve(&points, payload, vectors).map_err(engine)?;
         let read = |record: Record| {
             let PointId::Uuid(id) = record.id else { return None };
@@ -115,8 +115,8 @@ impl Writer {
         self.build.add(points)
     }
 
-    /// Copies the other roots' passages, and those of this root that come from `kept_files` or folders, and makes the generation the
-    /// current one. Returns how many passages of this root are gone.
+    /// Copies the other roots' passages, and those of this root that come from `kept_files` or from folders among them,
+    /// and makes the generation the current one. Returns how many passages of this root are gone.
     ///
     /// # Errors
     ///
@@ -161,8 +161,7 @@ impl Old {
     fn copy(data: &Path) -> Option<(Self, Manifest)> {
         let (_, folder, manifest) = private_copy(data).ok()?;
         let shard = EdgeShard::load(folder.path(), None).ok()?;
-        let vector_name = if manifest.dimensions == 0 { OFFLINE } else { DENSE };
-        Some((Self { shard, vector_name, _folder: folder }, manifest))
+        Some((Self { shard, _folder: folder }, manifest))
     }
 
     /// The current generation. One of another model is of no use; that is an error where it holds other roots, whose

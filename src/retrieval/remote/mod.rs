@@ -4,6 +4,7 @@
 mod collection;
 pub mod writer;
 
+use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
 use qdrant_client::qdrant::{
@@ -17,7 +18,7 @@ use tonic::Code;
 use super::bm25::Analyzer;
 use super::fusion::Candidate;
 use super::payload::{Payload, Reading};
-use super::{Description, Error, OpenError, Sample, Search, best};
+use super::{Description, Error, Manifest, OpenError, Sample, Search, best};
 use crate::chat::{Filter, FilterValue, Passage, Vector, for_log};
 use crate::config::RemoteConfig;
 use crate::provider::offline;
@@ -39,7 +40,11 @@ pub struct Remote {
     config: RemoteConfig,
     reading: Reading,
     timeout: Duration,
+    /// The model questions are embedded with; the collection must say the same, where it says anything.
+    model: String,
     description: Description,
+    /// Language tags of the passages, as the collection said last.
+    languages: RwLock<Vec<String>>,
 }
 
 impl std::fmt::Debug for Remote {
@@ -64,17 +69,13 @@ impl Remote {
         let client =
             connect(&config, timeout).map_err(|error| OpenError::Unusable(format!("QDRANT_URL: {error}")))?;
         let description = collection::look(&client, &config, &reading).await?;
-        let unfit = match &description.manifest {
-            Some(manifest) => manifest.unfit(model),
-            None if model == offline::MODEL => {
-                Some("was not indexed offline: set EMBEDDING_MODEL to the model that embedded it".to_owned())
-            }
-            None => None,
-        };
+        let unfit = unfit(description.manifest.as_ref(), model);
         if let Some(cause) = unfit {
             return Err(OpenError::Unusable(format!("{} {cause}", description.place)));
         }
-        let mut remote = Self { client, config, reading, timeout, description };
+        let languages = RwLock::new(languages(description.manifest.as_ref()));
+        let model = model.to_owned();
+        let mut remote = Self { client, config, reading, timeout, model, description, languages };
         remote.settle_sparse().await?;
         Ok(remote)
     }
@@ -84,14 +85,20 @@ impl Remote {
         &self.description
     }
 
-    /// Whether the collection would answer now.
+    /// Whether the collection would answer now; takes note of languages that were added.
     ///
     /// # Errors
     ///
-    /// What keeps it from answering.
+    /// What keeps it from answering, among it that another model has embedded it since.
     pub async fn ping(&self) -> Result<(), Error> {
         let call = self.client.collection_info(&self.config.collection);
-        within(self.timeout, call).await.map(drop).map_err(|error| fault(&error))
+        let info = within(self.timeout, call).await.map_err(|error| fault(&error))?;
+        let manifest = collection::manifest(info.result.as_ref());
+        if let Some(cause) = unfit(manifest.as_ref(), &self.model) {
+            return Err(Error::Refused(format!("{} {cause}", self.description.place)));
+        }
+        *self.languages.write().unwrap_or_else(PoisonError::into_inner) = languages(manifest.as_ref());
+        Ok(())
     }
 
     /// The best passages, best first.
@@ -111,8 +118,8 @@ impl Remote {
         };
         let mut queries = vec![self.query(input, &self.description.vector_name, limit, &filter)];
         if let Some(sparse) = &self.description.sparse_name {
-            let languages = self.description.manifest.iter().flat_map(|manifest| manifest.languages.clone());
-            for analyzer in Analyzer::of_search(&languages.collect::<Vec<_>>(), &search.filter) {
+            let languages = self.languages.read().unwrap_or_else(PoisonError::into_inner).clone();
+            for analyzer in Analyzer::of_search(&languages, &search.filter) {
                 queries.push(self.query(document(search.text.clone(), analyzer), sparse, limit, &filter));
             }
         }
@@ -192,6 +199,21 @@ impl Remote {
         }
         Ok(())
     }
+}
+
+/// Why a collection that says this of itself cannot be searched with `model`.
+fn unfit(manifest: Option<&Manifest>, model: &str) -> Option<String> {
+    match manifest {
+        Some(manifest) => manifest.unfit(model),
+        None if model == offline::MODEL => {
+            Some("was not indexed offline: set EMBEDDING_MODEL to the model that embedded it".to_owned())
+        }
+        None => None,
+    }
+}
+
+fn languages(manifest: Option<&Manifest>) -> Vec<String> {
+    manifest.map_or(Vec::new(), |manifest| manifest.languages.iter().cloned().collect())
 }
 
 /// Whether the server computes BM25 vectors by itself.

@@ -114,7 +114,8 @@ impl Writer {
         self.attempt(|| self.client.upsert_points(request.clone())).await.map(drop)
     }
 
-    /// Deletes this root's passages that were not written, but for those of `kept_files` or folders. Returns how many those are.
+    /// Deletes this root's passages that were not written, but for those of `kept_files` or of folders among them. Returns
+    /// how many those are.
     ///
     /// # Errors
     ///

@@ -1,29 +1,35 @@
 //! Everything a request needs, built from a [`Config`] by one function that `main` and the tests share.
 
-use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+mod open;
+mod readiness;
+
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use url::Url;
 
-use crate::config::{AllowedOrigins, Config, DemoConfig, IndexConfig};
-use crate::indexing::{self, Docs, Folder, Progress, Root, Site};
+use crate::config::{AllowedOrigins, Config, IndexConfig};
+use crate::indexing::{self, Site};
 use crate::limits::Permits;
 use crate::provider::gemini::{Gemini, Reach};
 use crate::provider::{Embedding, Generation, Offline, Provider};
 use crate::rag::Rag;
 #[cfg(feature = "embedded")]
-use crate::retrieval::Embedded;
-use crate::retrieval::payload::Reading;
-use crate::retrieval::{Index, OpenError, Remote};
+use crate::retrieval::embedded::BuildError;
+use crate::retrieval::{Index, OpenError};
+
+use open::{Opened, open_index};
+
+pub use readiness::{Readiness, Seen, State};
 
 /// How long dependencies may be unreachable at the start, all together.
 const START_PATIENCE: Duration = Duration::from_secs(30);
 /// Pause between two looks at it.
 const START_PAUSE: Duration = Duration::from_secs(1);
+
+/// What is said where Gemini never answered at all.
+const NO_GEMINI: &str = "Gemini does not answer; see GOOGLE_GEMINI_BASE_URL";
 
 /// The running server's state.
 #[derive(Debug)]
@@ -53,53 +59,6 @@ pub struct Drain {
     pub expired: CancellationToken,
     /// One token per open request, the body of its response included.
     pub requests: TaskTracker,
-}
-
-/// The state of each dependency, as `/ready` shows it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct Readiness {
-    /// The index, remote or embedded.
-    pub qdrant: State,
-    /// Gemini, or `offline`.
-    pub gemini: State,
-}
-
-/// How a dependency was last seen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum State {
-    /// It answers.
-    Ok,
-    /// None is needed: the offline provider writes.
-    Offline,
-    /// It does not answer.
-    Unreachable,
-    /// It refuses the key, a model or the collection.
-    Refused,
-}
-
-/// What the background check last saw.
-#[derive(Debug)]
-pub struct Seen(Mutex<Readiness>);
-
-impl Seen {
-    /// What it is now.
-    pub fn get(&self) -> Readiness {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Replaces it and returns what it was.
-    fn swap(&self, now: Readiness) -> Readiness {
-        std::mem::replace(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner), now)
-    }
-}
-
-impl Readiness {
-    /// Whether questions can be answered now.
-    pub fn is_ready(self) -> bool {
-        let fine = |state| matches!(state, State::Ok | State::Offline);
-        fine(self.qdrant) && fine(self.gemini)
-    }
 }
 
 /// Why a server cannot start.
@@ -136,7 +95,7 @@ impl App {
         let gemini = gemini(&config)?;
         let is_demo = matches!(config.index, IndexConfig::Demo(_));
         if let (Some(gemini), false) = (&gemini, is_demo) {
-            patiently(until, "Gemini does not answer; see GOOGLE_GEMINI_BASE_URL", || reach(gemini)).await?;
+            patiently(until, NO_GEMINI, || reached(gemini, gemini.reach())).await?;
         }
         let embedding = embedding_of(gemini.as_ref().filter(|_| !is_demo));
         let generation = match gemini {
@@ -154,7 +113,7 @@ impl App {
         }
         Ok(Arc::new(Self {
             permits: Permits::new(config.limits.max_streams),
-            readiness: Seen(Mutex::new(readiness)),
+            readiness: Seen::new(readiness),
             allowed_origins: config.allowed_origins,
             site,
             drain: Drain::default(),
@@ -167,45 +126,6 @@ impl App {
             _folder: folder,
         }))
     }
-
-    /// Looks at the dependencies now and then, for `/ready`; an embedded index swaps to a new generation here.
-    /// Never returns.
-    pub async fn watch(&self) {
-        loop {
-            let seen = self.look().await;
-            let before = self.readiness.swap(seen);
-            if before != seen {
-                tracing::info!(?before, now = ?seen, "readiness changed");
-            }
-            tokio::time::sleep(self.rag.limits.ready_interval).await;
-        }
-    }
-
-    async fn look(&self) -> Readiness {
-        use crate::retrieval::Error;
-        let qdrant = match self.rag.index.ping().await {
-            Ok(()) => State::Ok,
-            Err(error) => {
-                tracing::warn!(cause = %error, "the index does not answer");
-                if matches!(error, Error::Refused(_)) { State::Refused } else { State::Unreachable }
-            }
-        };
-        let gemini = match &self.rag.provider.generation {
-            Generation::Offline(_) => State::Offline,
-            Generation::Gemini(gemini) => match gemini.reach().await {
-                Reach::Ok => State::Ok,
-                Reach::Refused(cause) => {
-                    tracing::warn!(cause, "Gemini refuses");
-                    State::Refused
-                }
-                Reach::Failing(cause) | Reach::Unreachable(cause) => {
-                    tracing::warn!(cause, "Gemini does not answer");
-                    State::Unreachable
-                }
-            },
-        };
-        Readiness { qdrant, gemini }
-    }
 }
 
 fn gemini(config: &Config) -> Result<Option<Gemini>, StartError> {
@@ -213,13 +133,18 @@ fn gemini(config: &Config) -> Result<Option<Gemini>, StartError> {
     client.map_err(|error| StartError::Other(format!("no HTTPS client: {error}")))
 }
 
-/// Who embeds what is indexed.
+/// Who embeds what is indexed; waits up to 30 s for Gemini.
 ///
 /// # Errors
 ///
-/// That the TLS roots of this machine cannot be read.
-pub fn embedding(config: &Config) -> Result<Embedding, StartError> {
-    Ok(embedding_of(gemini(config)?.as_ref()))
+/// That Gemini stays out of reach, or refuses the key or the model.
+pub async fn embedding(config: &Config) -> Result<Embedding, StartError> {
+    let until = Instant::now() + START_PATIENCE;
+    let embedding = embedding_of(gemini(config)?.as_ref());
+    if let Embedding::Gemini(gemini) = &embedding {
+        patiently(until, NO_GEMINI, || reached(gemini, gemini.reach_to_embed())).await?;
+    }
+    Ok(embedding)
 }
 
 /// Gemini, unless there is none or the operator wants passages and questions embedded offline.
@@ -231,8 +156,8 @@ fn embedding_of(gemini: Option<&Gemini>) -> Embedding {
 }
 
 /// Whether Gemini can be reached: a connection that opens is enough to start, whatever comes over it but a refusal.
-async fn reach(gemini: &Gemini) -> Result<(), StartError> {
-    match gemini.reach().await {
+async fn reached(gemini: &Gemini, reach: impl Future<Output = Reach>) -> Result<(), StartError> {
+    match reach.await {
         Reach::Ok => Ok(()),
         Reach::Refused(sentence) => Err(StartError::Settings(sentence)),
         Reach::Failing(cause) => {
@@ -248,87 +173,14 @@ async fn reach(gemini: &Gemini) -> Result<(), StartError> {
     }
 }
 
-/// What a server searches, and what a demo shows beside it.
-struct Opened {
-    index: Index,
-    site: Option<Site>,
-    /// Holds the demo's index.
-    folder: Option<tempfile::TempDir>,
-}
-
-async fn open_index(config: &Config, embedding: &Embedding, until: Instant) -> Result<Opened, StartError> {
-    let site = config.site.url.clone();
-    let opened = |index| Opened { index, site: None, folder: None };
-    match &config.index {
-        IndexConfig::Remote(remote) => {
-            let reading = Reading { keys: remote.keys.clone(), site };
-            let timeout = config.limits.retrieve_timeout;
-            let open = || async {
-                let open = Remote::open(remote.clone(), embedding.model(), reading.clone(), timeout);
-                open.await.map_err(StartError::from)
-            };
-            let remote = patiently(until, "Qdrant does not answer; see QDRANT_URL", open).await?;
-            if remote.description().points == 0 {
-                tracing::warn!(
-                    "{} is empty: every answer will be that nothing was found",
-                    remote.description().place
-                );
-            }
-            Ok(opened(Index::Remote(remote)))
-        }
-        IndexConfig::Embedded { data } => embedded(data, embedding, site).await.map(opened),
-        IndexConfig::Demo(demo) => open_demo(demo, &config.site.filter_keys, embedding).await,
-    }
-}
-
-#[cfg(feature = "embedded")]
-async fn embedded(data: &Path, embedding: &Embedding, site: Option<Url>) -> Result<Index, StartError> {
-    let reading = Reading { site, ..Reading::default() };
-    Ok(Index::Embedded(Embedded::open(data, embedding.model(), reading).await?))
-}
-
-#[cfg(not(feature = "embedded"))]
-async fn embedded(_data: &Path, _embedding: &Embedding, _site: Option<Url>) -> Result<Index, StartError> {
-    let missing = "this build has no embedded index: set QDRANT_URL, or build with default features";
-    std::future::ready(Err(StartError::Settings(missing.to_owned()))).await
-}
-
-/// Indexes the demo's documentation in a temporary folder and opens it.
-async fn open_demo(
-    demo: &DemoConfig,
-    filter_keys: &[String],
-    embedding: &Embedding,
-) -> Result<Opened, StartError> {
-    let root = Root {
-        route_base: demo.route_base.clone(),
-        language: demo.language.clone(),
-        filter_keys: filter_keys.to_vec(),
-        ..Root::default()
-    };
-    let docs = match &demo.docs {
-        Some(path) => Docs::Folder(Folder::open(path).map_err(StartError::Settings)?),
-        None => Docs::Handbook,
-    };
-    let other = |error: std::io::Error| StartError::Other(format!("the demo's index: {error}"));
-    let folder = tempfile::Builder::new().prefix("docent-demo-").tempdir().map_err(other)?;
-    let index = IndexConfig::Embedded { data: folder.path().to_owned() };
-    let stop = CancellationToken::new();
-    let summary = indexing::run(&docs, &root, &index, embedding, &mut Progress::Silent, &stop).await?;
-    for skipped in &summary.skipped {
-        tracing::warn!("left out {skipped}");
-    }
-    let seconds = (summary.elapsed.as_secs_f64() * 10.0).round() / 10.0;
-    tracing::info!(pages = summary.pages, passages = summary.chunks, seconds, "the documentation is indexed");
-    let index = embedded(folder.path(), embedding, None).await?;
-    Ok(Opened { index, site: Some(Site::new(docs, &root)), folder: Some(folder) })
-}
-
 impl From<indexing::Error> for StartError {
     fn from(error: indexing::Error) -> Self {
         let sentence = error.to_string();
         match error {
             indexing::Error::Unusable(_) | indexing::Error::NoPage(_) => Self::Settings(sentence),
             indexing::Error::Unreachable(_) => Self::Unreachable(sentence),
+            #[cfg(feature = "embedded")]
+            indexing::Error::Build(BuildError::Unfit { .. }) => Self::Settings(sentence),
             _ => Self::Other(sentence),
         }
     }

@@ -1,0 +1,95 @@
+//! Opening what is searched: a collection, the embedded index, or a demo's documentation, indexed first.
+
+use std::path::Path;
+use std::time::Instant;
+
+use tokio_util::sync::CancellationToken;
+use url::Url;
+
+use super::{StartError, patiently};
+use crate::config::{Config, DemoConfig, IndexConfig};
+use crate::indexing::{self, Docs, Folder, Progress, Root, Site};
+use crate::provider::Embedding;
+#[cfg(feature = "embedded")]
+use crate::retrieval::Embedded;
+use crate::retrieval::payload::Reading;
+use crate::retrieval::{Index, Remote};
+
+/// What a server searches, and what a demo shows beside it.
+pub(super) struct Opened {
+    pub(super) index: Index,
+    pub(super) site: Option<Site>,
+    /// Holds the demo's index.
+    pub(super) folder: Option<tempfile::TempDir>,
+}
+
+pub(super) async fn open_index(
+    config: &Config,
+    embedding: &Embedding,
+    until: Instant,
+) -> Result<Opened, StartError> {
+    let site = config.site.url.clone();
+    let opened = |index| Opened { index, site: None, folder: None };
+    match &config.index {
+        IndexConfig::Remote(remote) => {
+            let reading = Reading { keys: remote.keys.clone(), site };
+            let timeout = config.limits.retrieve_timeout;
+            let open = || async {
+                let open = Remote::open(remote.clone(), embedding.model(), reading.clone(), timeout);
+                open.await.map_err(StartError::from)
+            };
+            let remote = patiently(until, "Qdrant does not answer; see QDRANT_URL", open).await?;
+            if remote.description().points == 0 {
+                tracing::warn!(
+                    "{} is empty: every answer will be that nothing was found",
+                    remote.description().place
+                );
+            }
+            Ok(opened(Index::Remote(remote)))
+        }
+        IndexConfig::Embedded { data } => embedded(data, embedding, site).await.map(opened),
+        IndexConfig::Demo(demo) => open_demo(demo, &config.site.filter_keys, embedding).await,
+    }
+}
+
+#[cfg(feature = "embedded")]
+async fn embedded(data: &Path, embedding: &Embedding, site: Option<Url>) -> Result<Index, StartError> {
+    let reading = Reading { site, ..Reading::default() };
+    Ok(Index::Embedded(Embedded::open(data, embedding.model(), reading).await?))
+}
+
+#[cfg(not(feature = "embedded"))]
+async fn embedded(_data: &Path, _embedding: &Embedding, _site: Option<Url>) -> Result<Index, StartError> {
+    let missing = "this build has no embedded index: set QDRANT_URL, or build with default features";
+    std::future::ready(Err(StartError::Settings(missing.to_owned()))).await
+}
+
+/// Indexes the demo's documentation in a temporary folder and opens it.
+async fn open_demo(
+    demo: &DemoConfig,
+    filter_keys: &[String],
+    embedding: &Embedding,
+) -> Result<Opened, StartError> {
+    let root = Root {
+        route_base: demo.route_base.clone(),
+        language: demo.language.clone(),
+        filter_keys: filter_keys.to_vec(),
+        ..Root::default()
+    };
+    let docs = match &demo.docs {
+        Some(path) => Docs::Folder(Folder::open(path).map_err(StartError::Settings)?),
+        None => Docs::Handbook,
+    };
+    let other = |error: std::io::Error| StartError::Other(format!("the demo's index: {error}"));
+    let folder = tempfile::Builder::new().prefix("docent-demo-").tempdir().map_err(other)?;
+    let index = IndexConfig::Embedded { data: folder.path().to_owned() };
+    let stop = CancellationToken::new();
+    let summary = indexing::run(&docs, &root, &index, embedding, &mut Progress::Silent, &stop).await?;
+    for skipped in &summary.skipped {
+        tracing::warn!("left out {skipped}");
+    }
+    let seconds = (summary.elapsed.as_secs_f64() * 10.0).round() / 10.0;
+    tracing::info!(pages = summary.pages, passages = summary.chunks, seconds, "the documentation is indexed");
+    let index = embedded(folder.path(), embedding, None).await?;
+    Ok(Opened { index, site: Some(Site::new(docs, &root)), folder: Some(folder) })
+}

@@ -1,0 +1,102 @@
+//! Whether questions can be answered now, as a look at the dependencies in the background sees it.
+
+use std::sync::{Mutex, PoisonError};
+
+use serde::Serialize;
+
+use super::App;
+use crate::provider::Generation;
+use crate::provider::gemini::Reach;
+use crate::retrieval::Error;
+
+/// The state of each dependency, as `/ready` shows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Readiness {
+    /// The index, remote or embedded.
+    pub qdrant: State,
+    /// Gemini, or `offline`.
+    pub gemini: State,
+}
+
+/// How a dependency was last seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// It answers.
+    Ok,
+    /// None is needed: the offline provider writes.
+    Offline,
+    /// It does not answer.
+    Unreachable,
+    /// It refuses the key, a model or the collection.
+    Refused,
+}
+
+/// What the background check last saw.
+#[derive(Debug)]
+pub struct Seen(Mutex<Readiness>);
+
+impl Seen {
+    /// What it is at the start.
+    pub(super) fn new(readiness: Readiness) -> Self {
+        Self(Mutex::new(readiness))
+    }
+
+    /// What it is now.
+    pub fn get(&self) -> Readiness {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Replaces it and returns what it was.
+    fn swap(&self, now: Readiness) -> Readiness {
+        std::mem::replace(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner), now)
+    }
+}
+
+impl Readiness {
+    /// Whether questions can be answered now.
+    pub fn is_ready(self) -> bool {
+        let fine = |state| matches!(state, State::Ok | State::Offline);
+        fine(self.qdrant) && fine(self.gemini)
+    }
+}
+
+impl App {
+    /// Looks at the dependencies now and then, for `/ready`; an embedded index swaps to a new generation here.
+    /// Never returns.
+    pub async fn watch(&self) {
+        loop {
+            let seen = self.look().await;
+            let before = self.readiness.swap(seen);
+            if before != seen {
+                tracing::info!(?before, now = ?seen, "readiness changed");
+            }
+            tokio::time::sleep(self.rag.limits.ready_interval).await;
+        }
+    }
+
+    async fn look(&self) -> Readiness {
+        let qdrant = match self.rag.index.ping().await {
+            Ok(()) => State::Ok,
+            Err(error) => {
+                tracing::warn!(cause = %error, "the index does not answer");
+                if matches!(error, Error::Refused(_)) { State::Refused } else { State::Unreachable }
+            }
+        };
+        let gemini = match &self.rag.provider.generation {
+            Generation::Offline(_) => State::Offline,
+            Generation::Gemini(gemini) => match gemini.reach().await {
+                Reach::Ok => State::Ok,
+                Reach::Refused(cause) => {
+                    tracing::warn!(cause, "Gemini refuses");
+                    State::Refused
+                }
+                Reach::Failing(cause) | Reach::Unreachable(cause) => {
+                    tracing::warn!(cause, "Gemini does not answer");
+                    State::Unreachable
+                }
+            },
+        };
+        Readiness { qdrant, gemini }
+    }
+}
