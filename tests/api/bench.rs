@@ -113,7 +113,7 @@ impl Bench {
     ) -> Result<Summary, Error> {
         let config = Config::index(&self.vars()).unwrap();
         let docs = Docs::Folder(Folder::open(pages).unwrap());
-        run(&docs, root, &config.index, &embedding(&config).unwrap(), &mut Progress::Silent, stop).await
+        run(&docs, root, &config.index, &embedding(&config).await.unwrap(), &mut Progress::Silent, stop).await
     }
 
     /// Everything that Gemini was asked to embed in batches, a batch a call.
