@@ -48,6 +48,7 @@ pub enum Reply {
     /// No answer at all, until the client goes.
     Silence,
     /// What it answers unscripted; keeps a place in the queue.
+    #[cfg_attr(not(feature = "embedded"), expect(dead_code, reason = "only runs of indexing embed in batches"))]
     Unscripted,
 }
 
@@ -89,6 +90,7 @@ impl FakeGemini {
     }
 
     /// Scripts the next answer to `batchEmbedContents`.
+    #[cfg_attr(not(feature = "embedded"), expect(dead_code, reason = "only runs of indexing embed in batches"))]
     pub fn on_batch(&self, reply: Reply) -> &Self {
         self.state.batches.lock().unwrap().push_back(reply);
         self
@@ -112,6 +114,7 @@ impl FakeGemini {
     }
 
     /// Waits until it was sent so many requests to a method.
+    #[cfg_attr(not(feature = "embedded"), expect(dead_code, reason = "only runs of indexing embed in batches"))]
     pub async fn arrived(&self, method: &str, count: usize) {
         loop {
             let arrived = self.state.arrived.notified();

@@ -114,6 +114,20 @@ async fn words_of_a_language_are_found_in_their_other_forms_and_without_spaces()
     }
 }
 
+#[tokio::test]
+async fn a_language_that_is_added_is_searched_in_its_forms_without_a_restart() {
+    for kind in BOTH {
+        let bench = Bench::start(kind).await;
+        bench.write("short.md", "Kurz.");
+        bench.run_as(&labelled("/en", "", "en")).await.unwrap();
+        let app = bench.app().await;
+        bench.write("long.md", "Am Rand von einem Wald steht ganz allein ein altes Haus mit vielen Fenstern.");
+        bench.run_as(&labelled("/de", "", "de")).await.unwrap();
+        app.rag.index.ping().await.unwrap();
+        assert_eq!(search(&app, "Häuser", &[]).await[0].url, "/de/long", "{kind:?}");
+    }
+}
+
 fn decoded(url: &str) -> String {
     percent_encoding::percent_decode_str(url).decode_utf8().unwrap().into_owned()
 }
