@@ -12,6 +12,7 @@ use super::markdown::{self, Block, Links, Reading};
 use super::matter::{self, Matter};
 use super::parser::Syntax;
 use super::routes;
+use crate::chat::clip;
 use crate::retrieval::payload::{self, Payload};
 
 /// Key of a stored passage that tells what its vector was made of.
@@ -25,10 +26,12 @@ pub const LANGUAGE_KEY: &str = "language";
 /// Key of a stored passage's version.
 pub const VERSION_KEY: &str = "version";
 
+/// Characters of a title, and of a path of headings, that are embedded with every passage: they must not crowd it out.
+const MAX_LABEL_CHARS: usize = 300;
 /// How deep imported files may import others.
 const MAX_IMPORT_DEPTH: usize = 4;
 
-/// What `encodeURI` escapes in ASCII, and what would end a path or be taken for an escape. Other scripts stay readable.
+/// What `encodeURI` escapes in ASCII, and what would end a path or be taken for an escape; other scripts are escaped too.
 const ESCAPED: AsciiSet = CONTROLS
     .add(b' ')
     .add(b'"')
@@ -128,7 +131,8 @@ impl Page {
             };
             let section = chunk.section.join(" › ");
             let lead = if number == 0 { self.lead.as_str() } else { "" };
-            let parts = [self.title.as_str(), &section, lead, "", &chunk.text].into_iter();
+            let label = |text| clip(text, MAX_LABEL_CHARS);
+            let parts = [label(self.title.as_str()), label(&section), lead, "", &chunk.text].into_iter();
             let text = parts.enumerate().filter(|(at, part)| *at == 3 || !part.is_empty());
             let text = text.map(|(_, part)| part).collect::<Vec<_>>().join("\n");
             let mut payload = self.values.clone();
@@ -150,7 +154,7 @@ impl Page {
             let id =
                 Uuid::new_v5(&Uuid::NAMESPACE_URL, format!("{} {path} {part}", root.route_base).as_bytes());
             *part += 1;
-            entries.push(Entry { id, title: self.title.clone(), text, payload });
+            entries.push(Entry { id, title: label(&self.title).to_owned(), text, payload });
         }
         entries
     }

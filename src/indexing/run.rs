@@ -78,7 +78,7 @@ enum Target {
     Embedded(Box<embedded::Writer>),
 }
 
-/// Indexes a documentation root; stops between two batches when `stop` is cancelled.
+/// Indexes a documentation root; ends early when `stop` is cancelled.
 ///
 /// # Errors
 ///
@@ -105,19 +105,32 @@ pub async fn run(
     for entry in entries {
         let more = estimated_tokens(&entry.text);
         if batch.len() == MAX_BATCH_ITEMS || tokens + more > MAX_BATCH_TOKENS {
-            target.take(std::mem::take(&mut batch), embedding, &mut done, stop).await?;
+            unless_stopped(stop, target.take(std::mem::take(&mut batch), embedding, &mut done)).await?;
             progress.at(done.chunks);
             tokens = 0;
         }
         tokens += more;
         batch.push(entry);
     }
-    target.take(batch, embedding, &mut done, stop).await?;
+    unless_stopped(stop, target.take(batch, embedding, &mut done)).await?;
     progress.end();
     // What a file or a folder that cannot be read now gave before is better than nothing.
-    let kept_files: Vec<String> = summary.skipped.iter().map(|skipped| skipped.file.clone()).collect();
-    let deleted = target.finish(&kept_files).await?;
+    let files = summary.skipped.iter().map(|skipped| skipped.file.clone());
+    let unreadable: Vec<String> = files.filter(|file| docs.page(root, file).is_err()).collect();
+    let deleted = unless_stopped(stop, target.finish(&unreadable)).await?;
     Ok(Summary { pages: summary.pages, skipped: summary.skipped, deleted, elapsed: began.elapsed(), ..done })
+}
+
+/// Does a part of a run, unless the operator stops it first. Whatever it was doing can be done again.
+async fn unless_stopped<T>(
+    stop: &CancellationToken,
+    work: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    tokio::select! {
+        biased;
+        () = stop.cancelled() => Err(Error::Stopped),
+        done = work => done,
+    }
 }
 
 /// Reads every page once, to know how much there is to do and what cannot be read.
@@ -184,7 +197,6 @@ impl Target {
         batch: Vec<Entry>,
         embedding: &Embedding,
         done: &mut Summary,
-        stop: &CancellationToken,
     ) -> Result<(), Error> {
         let ids: Vec<Uuid> = batch.iter().map(|entry| entry.id).collect();
         let mut stored = self.stored(&ids).await?;
@@ -211,10 +223,7 @@ impl Target {
         if !fresh.is_empty() {
             let texts: Vec<(&str, &str)> =
                 fresh.iter().map(|(_, _, title, text)| (title.as_str(), text.as_str())).collect();
-            let vectors = tokio::select! {
-                vectors = embedding.embed_batch(&texts, embedding.dimensions()) => vectors?,
-                () = stop.cancelled() => return Err(Error::Stopped),
-            };
+            let vectors = embedding.embed_batch(&texts, embedding.dimensions()).await?;
             let pairs = fresh.iter().map(|(_, hash, ..)| *hash).zip(&vectors);
             // A sparse vector costs nothing to make again.
             let dense = pairs.filter_map(|(hash, vector)| match vector {
@@ -227,9 +236,6 @@ impl Target {
                     point.vector = vector;
                 }
             }
-        }
-        if stop.is_cancelled() {
-            return Err(Error::Stopped);
         }
         done.chunks += points.len();
         done.embedded += fresh.len();

@@ -235,6 +235,16 @@ pub(super) fn current(data: &Path) -> io::Result<Option<String>> {
     }
 }
 
+/// What the current generation says of itself, if there is one that says so.
+pub(super) fn current_manifest(data: &Path) -> Option<Manifest> {
+    let name = current(data).ok()??;
+    manifest(&data.join("generations").join(name)).ok()
+}
+
+fn manifest(generation: &Path) -> io::Result<Manifest> {
+    Ok(serde_json::from_slice(&fs::read(generation.join("docent.json"))?)?)
+}
+
 /// Copies a generation into a private temporary folder. Its log stays behind: it is never read.
 ///
 /// The caller looks whether the generation is still current afterwards: until then it may have been removed meanwhile.
@@ -244,7 +254,7 @@ pub(super) fn current(data: &Path) -> io::Result<Option<String>> {
 /// What the file system said.
 pub(super) fn copy(data: &Path, name: &str) -> io::Result<(tempfile::TempDir, Manifest)> {
     let source = data.join("generations").join(name);
-    let manifest: Manifest = serde_json::from_slice(&fs::read(source.join("docent.json"))?)?;
+    let manifest = manifest(&source)?;
     let private = tempfile::Builder::new().prefix("docent-").tempdir()?;
     let available = fs4::available_space(private.path())?;
     let needed = copy_tree(&source, None)? + SPARE_BYTES;

@@ -10,7 +10,7 @@ use qdrant_edge::{
 };
 use uuid::Uuid;
 
-use super::generations::{Build, BuildError, point_id};
+use super::generations::{self, Build, BuildError, point_id};
 use super::journal::Journal;
 use super::private_copy;
 use crate::chat::Vector;
@@ -60,7 +60,12 @@ impl Writer {
         root: (&'static str, String),
         points: usize,
     ) -> Result<Self, BuildError> {
-        let build = Build::begin(data, manifest.clone(), analyzer, points)?;
+        let mut keyed = manifest.clone();
+        // What other roots are filtered by stays fast.
+        keyed
+            .filter_keys
+            .extend(generations::current_manifest(data).into_iter().flat_map(|old| old.filter_keys));
+        let build = Build::begin(data, keyed, analyzer, points)?;
         let old = Old::open(data, &manifest, &root)?;
         let journal = Journal::open(data, &manifest.model, manifest.dimensions)
             .map_err(|error| BuildError::Io(data.join("embedded.part"), error))?;

@@ -78,22 +78,6 @@ async fn scroll_payloads(client: &Qdrant, config: &RemoteConfig) -> Result<Vec<P
 
 /// Chooses the vectors to search.
 fn describe(config: &RemoteConfig, info: &CollectionInfo) -> Result<Description, OpenError> {
-    let written = manifest(Some(info));
-    if written.as_ref().is_some_and(|manifest| manifest.dimensions == 0) {
-        return Ok(Description {
-            place: place(config),
-            points: info.points_count.unwrap_or(0),
-            dense: Vec::new(),
-            sparse: vec![OFFLINE.to_owned()],
-            vector_name: OFFLINE.to_owned(),
-            dimensions: 0,
-            distance: "Dot with IDF".to_owned(),
-            sparse_name: None,
-            payload_keys: Vec::new(),
-            indexed_keys: info.payload_schema.keys().cloned().collect(),
-            manifest: written,
-        });
-    }
     let params = info.config.as_ref().and_then(|config| config.params.as_ref());
     let all = match params.and_then(|params| params.vectors_config.as_ref()).and_then(|c| c.config.as_ref()) {
         Some(vectors_config::Config::Params(single)) => vec![(String::new(), single)],
@@ -103,6 +87,29 @@ fn describe(config: &RemoteConfig, info: &CollectionInfo) -> Result<Description,
     // A multivector (late interaction) cannot be searched with one embedding.
     let mut dense: Vec<_> = all.into_iter().filter(|(_, params)| params.multivector_config.is_none()).collect();
     dense.sort_by(|a, b| a.0.cmp(&b.0));
+    let written = manifest(Some(info));
+    let mut sparse: Vec<String> = info
+        .config
+        .iter()
+        .filter_map(|config| config.params.as_ref()?.sparse_vectors_config.as_ref())
+        .flat_map(|sparse| sparse.map.keys().cloned())
+        .collect();
+    sparse.sort();
+    if dense.is_empty() && sparse == [OFFLINE] {
+        return Ok(Description {
+            place: place(config),
+            points: info.points_count.unwrap_or(0),
+            dense: Vec::new(),
+            sparse,
+            vector_name: OFFLINE.to_owned(),
+            dimensions: 0,
+            distance: "Dot with IDF".to_owned(),
+            sparse_name: None,
+            payload_keys: Vec::new(),
+            indexed_keys: info.payload_schema.keys().cloned().collect(),
+            manifest: written,
+        });
+    }
     let names: Vec<&str> = dense.iter().map(|(name, _)| name.as_str()).collect();
     let chosen =
         choose("QDRANT_VECTOR_NAME", "dense", config.vector_name.as_deref(), &names, &config.collection)?;
@@ -112,13 +119,6 @@ fn describe(config: &RemoteConfig, info: &CollectionInfo) -> Result<Description,
             config.collection
         )));
     };
-    let mut sparse: Vec<String> = info
-        .config
-        .iter()
-        .filter_map(|config| config.params.as_ref()?.sparse_vectors_config.as_ref())
-        .flat_map(|sparse| sparse.map.keys().cloned())
-        .collect();
-    sparse.sort();
     let sparse_names: Vec<&str> = sparse.iter().map(String::as_str).collect();
     let sparse_name = choose(
         "QDRANT_SPARSE_NAME",

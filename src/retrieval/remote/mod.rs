@@ -18,7 +18,7 @@ use tonic::Code;
 use super::bm25::Analyzer;
 use super::fusion::Candidate;
 use super::payload::{Payload, Reading};
-use super::{Description, Error, Manifest, OpenError, Sample, Search, best};
+use super::{Description, Error, Manifest, OFFLINE, OpenError, Sample, Search, best};
 use crate::chat::{Filter, FilterValue, Passage, Vector, for_log};
 use crate::config::RemoteConfig;
 use crate::provider::offline;
@@ -69,7 +69,7 @@ impl Remote {
         let client =
             connect(&config, timeout).map_err(|error| OpenError::Unusable(format!("QDRANT_URL: {error}")))?;
         let description = collection::look(&client, &config, &reading).await?;
-        let unfit = unfit(description.manifest.as_ref(), model);
+        let unfit = unfit(description.manifest.as_ref(), &description.vector_name, model);
         if let Some(cause) = unfit {
             return Err(OpenError::Unusable(format!("{} {cause}", description.place)));
         }
@@ -94,7 +94,7 @@ impl Remote {
         let call = self.client.collection_info(&self.config.collection);
         let info = within(self.timeout, call).await.map_err(|error| fault(&error))?;
         let manifest = collection::manifest(info.result.as_ref());
-        if let Some(cause) = unfit(manifest.as_ref(), &self.model) {
+        if let Some(cause) = unfit(manifest.as_ref(), &self.description.vector_name, &self.model) {
             return Err(Error::Refused(format!("{} {cause}", self.description.place)));
         }
         *self.languages.write().unwrap_or_else(PoisonError::into_inner) = languages(manifest.as_ref());
@@ -201,14 +201,15 @@ impl Remote {
     }
 }
 
-/// Why a collection that says this of itself cannot be searched with `model`.
-fn unfit(manifest: Option<&Manifest>, model: &str) -> Option<String> {
-    match manifest {
-        Some(manifest) => manifest.unfit(model),
-        None if model == offline::MODEL => {
-            Some("was not indexed offline: set EMBEDDING_MODEL to the model that embedded it".to_owned())
+/// Why a collection with this manifest and searched vector cannot be searched with `model`.
+fn unfit(manifest: Option<&Manifest>, vector_name: &str, model: &str) -> Option<String> {
+    match (manifest, vector_name == OFFLINE, model == offline::MODEL) {
+        (Some(manifest), _, _) => manifest.unfit(model),
+        (None, true, false) => Some("was embedded offline: set EMBEDDING_MODEL=offline".to_owned()),
+        (None, false, true) => {
+            Some("was not embedded offline: set EMBEDDING_MODEL to the model that embedded it".to_owned())
         }
-        None => None,
+        (None, _, _) => None,
     }
 }
 
