@@ -1,48 +1,171 @@
 //! What a question is retrieved for: itself, the text the reader marked, and, where it cannot be understood alone, what was
 //! asked before. No model is asked for that. No I/O.
 //!
-//! A question depends on the conversation when it points at something it does not name ("and how do I test that?"), or
-//! hardly says anything ("why?"). An independent one must not be pulled towards what was talked about before, so history
-//! counts only then.
+//! A question depends on the conversation when it points at something it does not name ("how do I test that?"), goes on
+//! from it ("and on Windows?"), or says nothing by itself ("why?"). An independent one must not be pulled towards what was
+//! talked about before, so history counts only then, and a pointer only while the question says little itself.
 
-use std::collections::HashSet;
-use std::sync::LazyLock;
-
-use crate::chat::{Message, Question, Role};
+use crate::chat::{Message, Question, Role, clip};
 use crate::provider::offline;
 
-/// Words of its own from which a question is about something, whatever it points at.
-const ENOUGH_WORDS: usize = 7;
-/// Fewer words of its own than this say nothing.
-const FEW_WORDS: usize = 2;
+/// Words of its own up to which a question that points at something depends on it.
+const POINTING_WORDS: usize = 4;
+/// Words of its own up to which a question that goes on from something depends on it.
+const GOING_ON_WORDS: usize = 2;
 /// Questions of the reader that are looked back on.
 const MAX_BACK: usize = 3;
+/// Characters of each that count: the question itself must not be crowded out.
+const MAX_BACK_CHARS: usize = 300;
 
-/// Words that point at something said before, and words that go on from it, in the languages of the widget and their
-/// neighbours: English, German, French, Spanish, Portuguese, Italian, Dutch, Urdu, Hindi, Arabic, Russian.
-static POINTERS: LazyLock<HashSet<&'static str>> = LazyLock::new(|| {
-    "it its they them their theirs that this those these there one ones same both either instead otherwise he she him her former latter \
-     other others another else again second third \
-     es das dies diese dieser dieses damit dafür dazu davon daran darauf daraus dabei dadurch ihn ihm ihnen deren dessen denen stattdessen \
-     ça cela ceci celui celle ceux celles lui leur en y \
-     eso esto ello lo la los las ese esa aquello isso isto ele ela eles elas ciò questo questa quello quella lo ne ci \
-     dat dit deze die daarmee daarvoor daarvan ervan ermee hiervoor \
-     اس ان یہ وہ इस उस यह वह هذا هذه ذلك تلك это этот эта этого этим его её их там"
-        .split_whitespace()
-        .collect()
-});
-static CONNECTIVES: LazyLock<HashSet<&'static str>> = LazyLock::new(|| {
-    "and but so or then also what's und aber oder dann also et mais ou alors donc y pero o entonces e mas então ma allora en maar dus \
-     اور لیکن और लेकिन و لكن ثم и а но"
-        .split_whitespace()
-        .collect()
-});
+/// What a language says when it points at something said before. Articles, and words that mean something else as often,
+/// are left out: an independent question must not be taken for a dependent one.
+struct Pointers {
+    /// Words that stand for something.
+    words: &'static [&'static str],
+    /// Words at the beginning that go on from something.
+    first: &'static [&'static str],
+    /// The same in several words, anywhere.
+    phrases: &'static [&'static str],
+}
+
+/// English, German, French, Spanish, Portuguese, Italian, Dutch, Russian, Arabic, Urdu, Hindi: the order of the offline
+/// provider's common words.
+const POINTERS: [Pointers; 11] = [
+    Pointers {
+        words: &[
+            "it",
+            "they",
+            "them",
+            "that",
+            "this",
+            "those",
+            "these",
+            "ones",
+            "same",
+            "both",
+            "instead",
+            "otherwise",
+        ],
+        first: &["and", "but", "so", "or", "then", "also"],
+        phrases: &[
+            "what about",
+            "how about",
+            "what if",
+            "which one",
+            "that one",
+            "this one",
+            "the other",
+            "the others",
+            "the first one",
+            "the second one",
+            "the second option",
+            "the first option",
+            "the latter",
+            "the former",
+            "what else",
+        ],
+    },
+    Pointers {
+        words: &[
+            "es",
+            "das",
+            "dies",
+            "diese",
+            "dieser",
+            "dieses",
+            "damit",
+            "dafür",
+            "davon",
+            "daran",
+            "darauf",
+            "daraus",
+            "dabei",
+            "dadurch",
+            "dazu",
+            "ihn",
+            "ihm",
+            "ihnen",
+            "denen",
+            "stattdessen",
+        ],
+        first: &["und", "aber", "oder", "dann", "also"],
+        phrases: &["was ist mit", "wie sieht es", "die andere", "das andere", "der andere"],
+    },
+    Pointers {
+        words: &["ça", "cela", "ceci", "celui", "celle", "ceux", "celles", "lui"],
+        first: &["et", "mais", "ou", "alors", "donc"],
+        phrases: &["qu en est il", "et pour", "l autre"],
+    },
+    Pointers {
+        words: &["eso", "esto", "ello", "aquello", "ellos", "ellas"],
+        first: &["y", "pero", "o", "entonces"],
+        phrases: &["qué hay de", "qué pasa con", "el otro", "la otra"],
+    },
+    Pointers {
+        words: &["isso", "isto", "aquilo", "ele", "eles", "elas"],
+        first: &["e", "mas", "ou", "então"],
+        phrases: &["o outro", "a outra"],
+    },
+    Pointers {
+        words: &["ciò", "esso", "questo", "quello"],
+        first: &["e", "ma", "o", "allora"],
+        phrases: &["l altro", "l altra"],
+    },
+    Pointers {
+        words: &["dat", "dit", "deze", "daarmee", "daarvoor", "daarvan", "ervan", "ermee", "hiervoor"],
+        first: &["en", "maar", "of", "dus", "dan"],
+        phrases: &["hoe zit het", "de andere"],
+    },
+    Pointers {
+        words: &["это", "этим", "этого", "этому", "него", "ним"],
+        first: &["и", "а", "но", "или"],
+        phrases: &[],
+    },
+    Pointers {
+        words: &["هذا", "هذه", "ذلك", "تلك"], first: &["و", "لكن", "ثم"], phrases: &["ماذا عن"]
+    },
+    Pointers {
+        words: &["اسے", "انہیں", "اس", "یہ", "وہ"], first: &["اور", "لیکن", "پھر"], phrases: &[]
+    },
+    Pointers {
+        words: &["इसे", "उसे", "इन्हें", "यह", "वह"], first: &["और", "लेकिन", "फिर"], phrases: &[]
+    },
+];
 /// Pointers that may stand before what they point at.
-const DETERMINERS: &[&str] =
-    &["this", "that", "these", "those", "same", "other", "another", "diese", "dieser", "dieses"];
-/// Pointers in scripts without spaces.
-const UNSPACED_POINTERS: &[&str] =
-    &["它", "这个", "那个", "这", "那", "それ", "これ", "その", "この", "そこ", "그것", "그건", "이것", "그럼"];
+const DETERMINERS: &[&str] = &[
+    "that",
+    "this",
+    "those",
+    "these",
+    "same",
+    "both",
+    "das",
+    "dies",
+    "diese",
+    "dieser",
+    "dieses",
+    "questo",
+    "quello",
+    "dat",
+    "dit",
+    "deze",
+    "это",
+    "этого",
+    "этому",
+    "этим",
+    "هذا",
+    "هذه",
+    "ذلك",
+    "تلك",
+    "اس",
+    "یہ",
+    "وہ",
+    "यह",
+    "वह",
+];
+/// The same in scripts without spaces: at the beginning, and anywhere.
+const UNSPACED_FIRST: &[&str] = &["那", "那么", "还有", "それで", "では", "じゃあ", "그럼", "그리고"];
+const UNSPACED_POINTERS: &[&str] = &["它", "それ", "これ", "あれ", "그것", "그건", "이것", "그거"];
 
 /// What is retrieved for.
 pub fn text(question: &Question) -> String {
@@ -53,7 +176,7 @@ pub fn text(question: &Question) -> String {
         if question.page.selection.is_some() || !depends(current) {
             break;
         }
-        parts.push(content.as_str());
+        parts.push(clip(content, MAX_BACK_CHARS));
         current = content;
     }
     parts.reverse();
@@ -65,19 +188,24 @@ pub fn text(question: &Question) -> String {
 /// Whether a question cannot be understood alone.
 fn depends(query: &str) -> bool {
     let lower = query.to_lowercase();
-    let words: Vec<&str> =
-        lower.split(|c: char| !c.is_alphanumeric() && c != '\'').filter(|word| !word.is_empty()).collect();
-    if words.iter().any(|word| word.chars().any(|c| ('\u{2e80}'..='\u{ffdc}').contains(&c))) {
-        return UNSPACED_POINTERS.iter().any(|pointer| lower.contains(pointer)) || lower.chars().count() < 6;
+    if offline::is_unspaced(&lower) {
+        let begins = UNSPACED_FIRST.iter().any(|first| lower.starts_with(first));
+        return begins || UNSPACED_POINTERS.iter().any(|pointer| lower.contains(pointer));
     }
+    let words: Vec<&str> =
+        lower.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
+    let Some(language) = POINTERS.get(offline::language(query)) else { return false };
     let own = offline::meaningful_words(query);
-    let goes_on = words.first().is_some_and(|word| CONNECTIVES.contains(word));
+    let line = format!(" {} ", words.join(" "));
+    let goes_on = words.first().is_some_and(|word| language.first.contains(word));
+    let phrased = language.phrases.iter().any(|phrase| line.contains(&format!(" {phrase} ")));
     // "this server" names what it points at, "test this" does not.
-    let names = |next: Option<&&str>| next.is_some_and(|next| offline::meaningful_words(next) > 0);
-    let points = words.iter().enumerate().any(|(place, word)| {
-        POINTERS.contains(word) && !(DETERMINERS.contains(word) && names(words.get(place + 1)))
-    });
-    own < FEW_WORDS || (own < ENOUGH_WORDS && (goes_on || points))
+    let named = |place: usize| words.get(place + 1).is_some_and(|next| offline::meaningful_words(next) > 0);
+    let points = words
+        .iter()
+        .enumerate()
+        .any(|(place, word)| language.words.contains(word) && !(DETERMINERS.contains(word) && named(place)));
+    own == 0 || (goes_on && own <= GOING_ON_WORDS) || ((points || phrased) && own <= POINTING_WORDS)
 }
 
 #[cfg(test)]
@@ -102,14 +230,19 @@ mod tests {
             "And how do I test that?",
             "why?",
             "What about Windows?",
+            "how do I change it",
+            "and on Debian?",
+            "what speaks for the second option?",
+            "why can't it hand over the whole thing too?",
             "Und wie teste ich das?",
+            "Wie kann ich es ändern?",
             "et pour le tester ?",
-            "那怎么测试它？",
+            "¿y cómo lo pruebo?",
+            "那怎么测试？",
+            "それをテストするには？",
         ] {
-            assert_eq!(
-                text(&question(query, &["How do I write a reducer?"])),
-                format!("How do I write a reducer?\n\n{query}")
-            );
+            let expected = format!("How do I write a reducer?\n\n{query}");
+            assert_eq!(text(&question(query, &["How do I write a reducer?"])), expected);
         }
         let two = ["How do I write a reducer?", "And how do I test it?"];
         assert_eq!(text(&question("why?", &two)), "How do I write a reducer?\n\nAnd how do I test it?\n\nwhy?");
@@ -118,15 +251,32 @@ mod tests {
     #[test]
     fn an_independent_question_is_not_disturbed_by_history() {
         for query in [
+            "How do I deploy?",
+            "What is Docent?",
+            "Is there a rate limit for requests?",
+            "How many requests per second are allowed?",
+            "Where does Docent store its index?",
+            "How do I set up one collection for two sites?",
             "How do I install the server on Debian?",
             "Which environment variables are read at startup?",
+            "How do I allow the pages of my documentation site to call this server?",
             "Wie setze ich den Port des Servers?",
+            "Wie installiere ich das Plugin auf Debian?",
+            "Wie ändere ich die Farbe der Schaltfläche?",
+            "¿Cómo configuro la base de datos?",
+            "Comment déployer en production avec Docker ?",
             "Comment installer le serveur sur Debian ?",
             "如何在 Debian 上安装服务器？",
-            "How do I allow the pages of my documentation site to call this server?",
+            "サーバーをインストールするには？",
         ] {
             assert_eq!(text(&question(query, &["How do I write a reducer?"])), query);
         }
+    }
+
+    #[test]
+    fn a_long_turn_does_not_crowd_the_question_out() {
+        let log = "an error of the compiler ".repeat(400);
+        assert!(text(&question("why?", &[&log])).chars().count() < 400);
     }
 
     #[test]

@@ -16,6 +16,7 @@ use crate::provider::{Delta, DeltaStream, End, NOT_IN_DOCS, Prompt};
 use words::{Word, is_english, words};
 
 pub use embedding::embed;
+pub use words::{is_unspaced, language};
 
 /// Name under which an index records these embeddings; a change of what they are made of changes it.
 pub const MODEL: &str = "offline-2";
@@ -135,7 +136,9 @@ fn quote(question: &str, passages: &[Passage]) -> Option<String> {
     let found = |text: &Text| -> f64 { asked.iter().map(|(word, weight)| weight * text.has(word)).sum() };
     let mut quotes = Vec::new();
     for (rank, (passage, text)) in passages.iter().zip(&texts).enumerate() {
-        if total == 0.0 || found(text) / total < min_coverage {
+        // Other words alone do not make it an answer: "ceiling" stands for a limit too.
+        let is_named = !is_english || asked.iter().any(|(word, _)| text.has_itself(word) > 0.0);
+        if total == 0.0 || !is_named || found(text) / total < min_coverage {
             continue;
         }
         let context = found(&Text::new(&heading(passage))) / 2.0;

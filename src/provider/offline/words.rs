@@ -61,7 +61,7 @@ pub fn words(text: &str) -> Vec<Word> {
     let is_prose = 2 * capitals <= runs.len();
     let mut words = Vec::new();
     for (place, run) in runs.into_iter().enumerate() {
-        if run.chars().any(is_unspaced) {
+        if run.chars().any(has_no_spaces) {
             words.extend(unspaced(run));
             continue;
         }
@@ -74,16 +74,24 @@ pub fn words(text: &str) -> Vec<Word> {
     words
 }
 
-/// Whether a text is in English rather than in another language whose common words are known.
-pub fn is_english(text: &str) -> bool {
+/// The language of a text by its common words: its line in `stop_words.txt`, 0 for English and where nothing tells.
+pub fn language(text: &str) -> usize {
     let lower = text.to_lowercase();
     let words: Vec<&str> = lower.split(|c: char| !c.is_alphanumeric()).collect();
-    if lower.chars().filter(|c| is_unspaced(*c)).count() > 1 {
-        return false;
-    }
     let count = |stop: &HashSet<&str>| words.iter().filter(|word| stop.contains(*word)).count();
-    let counts: Vec<usize> = STOP_WORDS.iter().map(count).collect();
-    counts.first().is_none_or(|english| counts.iter().skip(1).all(|other| other <= english))
+    let counts = STOP_WORDS.iter().map(count).enumerate();
+    // The first of the largest: English wins a tie.
+    counts.rev().max_by_key(|(_, count)| *count).map_or(0, |(language, _)| language)
+}
+
+/// Whether a text is in a script that has no spaces between words.
+pub fn is_unspaced(text: &str) -> bool {
+    text.chars().filter(|c| has_no_spaces(*c)).count() > 1
+}
+
+/// Whether a text is in English rather than in another language that can be told.
+pub fn is_english(text: &str) -> bool {
+    !is_unspaced(text) && language(text) == 0
 }
 
 /// The word, unless it says nothing.
@@ -118,7 +126,7 @@ fn unspaced(run: &str) -> Vec<Word> {
 }
 
 /// Han, kana and Hangul, Thai.
-fn is_unspaced(c: char) -> bool {
+fn has_no_spaces(c: char) -> bool {
     ('\u{2e80}'..='\u{ffdc}').contains(&c) || ('\u{e00}'..='\u{e7f}').contains(&c)
 }
 
