@@ -193,6 +193,9 @@ pub struct Timings {
     pub total_ms: f64,
 }
 
+/// Name under which an index records that it was embedded offline; a change of what those embeddings are made of changes it.
+pub const OFFLINE_MODEL: &str = "offline-3";
+
 /// What a reader is told when the documentation does not answer.
 pub const NOT_IN_DOCS_SENTENCE: &str = "The documentation does not seem to answer this question.";
 

@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::rag::Rag;
 
 /// Name of the row over all questions.
-const ALL: &str = "all";
+pub const ALL: &str = "all";
 
 /// One question, as a line of the file.
 #[derive(Debug, Clone, Deserialize)]
@@ -69,7 +69,14 @@ pub fn read(text: &str) -> Result<Vec<Case>, String> {
             serde_json::from_str(line).map_err(|error| format!("line {}: {error}", number + 1))
         })
         .collect();
-    match cases? {
+    let cases = cases?;
+    if let Some(case) = cases.iter().find(|case| case.kind.as_deref() == Some(ALL)) {
+        return Err(format!(
+            "{:?} has the kind {ALL:?}, which stands for all questions: choose another",
+            case.question
+        ));
+    }
+    match cases {
         cases if cases.is_empty() => Err("it holds no question".to_owned()),
         cases => Ok(cases),
     }
@@ -93,12 +100,12 @@ pub struct Measures {
     pub questions: usize,
     /// Questions that have gold; recall, hits and MRR are over these.
     pub answerable: usize,
-    /// Mean share of a question's gold headings among its passages.
-    pub recall: f64,
-    /// Share of questions with at least one gold heading among their passages.
-    pub hits: f64,
-    /// Mean reciprocal rank of the first gold heading.
-    pub mrr: f64,
+    /// Mean share of a question's gold headings among its passages; null where no question has gold.
+    pub recall: Option<f64>,
+    /// Share of questions with at least one gold heading among their passages; null where no question has gold.
+    pub hits: Option<f64>,
+    /// Mean reciprocal rank of the first gold heading; null where no question has gold.
+    pub mrr: Option<f64>,
     /// Share of answers that cite.
     pub answered: f64,
     /// Share of answers that cite nothing.
@@ -232,10 +239,11 @@ fn same(found: &str, gold: &str) -> bool {
 }
 
 fn measure(outcomes: &[&Outcome]) -> Measures {
-    let mean = |values: Vec<f64>| values.iter().sum::<f64>() / values.len().max(1) as f64;
     let answerable: Vec<&&Outcome> = outcomes.iter().filter(|outcome| outcome.first != Some(0)).collect();
-    let over =
-        |value: fn(&Outcome) -> f64| rounded(mean(answerable.iter().map(|outcome| value(outcome)).collect()));
+    let over = |value: fn(&Outcome) -> f64| {
+        let sum: f64 = answerable.iter().map(|outcome| value(outcome)).sum();
+        (!answerable.is_empty()).then(|| rounded(sum / answerable.len() as f64))
+    };
     let summaries: Vec<&Summary> = outcomes.iter().filter_map(|outcome| outcome.summary.as_ref()).collect();
     let share = |status| {
         let count = summaries.iter().filter(|summary| summary.status == status).count();
@@ -285,6 +293,7 @@ mod tests {
         assert_eq!(read(&format!("{good}\n\n{good}\n")).unwrap().len(), 2);
         assert!(read(&format!("{good}\n\n{{\"question\": 1}}")).unwrap_err().starts_with("line 3: "));
         assert!(read(&good.replace("kind", "knd")).unwrap_err().contains("knd"));
+        assert!(read(&good.replace("plain", "all")).unwrap_err().contains("choose another"));
         assert!(read("\n").unwrap_err().contains("no question"));
     }
 
@@ -308,6 +317,7 @@ mod tests {
             [outcome(Some(1), 1.0), outcome(Some(4), 0.5), outcome(None, 0.0), outcome(Some(0), 0.0)];
         let measures = measure(&outcomes.iter().collect::<Vec<_>>());
         assert_eq!((measures.questions, measures.answerable, measures.failed), (4, 3, 4));
-        assert_eq!((measures.recall, measures.hits, measures.mrr), (0.5, 0.667, 0.417));
+        assert_eq!((measures.recall, measures.hits, measures.mrr), (Some(0.5), Some(0.667), Some(0.417)));
+        assert_eq!(measure(&[&outcome(Some(0), 0.0)]).recall, None);
     }
 }

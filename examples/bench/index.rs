@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use docent::chat::{Filter, FilterValue, Vector};
+use docent::chat::{Filter, FilterValue, OFFLINE_MODEL, Vector};
 use docent::indexing::{Docs, Folder, Root, survey};
 use docent::provider::Task;
 use docent::provider::offline;
@@ -37,7 +37,7 @@ pub async fn measure(binary: &str, passages: usize) -> Result<()> {
         "docent index, offline",
         elapsed.as_secs_f64()
     );
-    let sparse = open(&data, offline::MODEL).await?;
+    let sparse = open(&data, OFFLINE_MODEL).await?;
     searches("search, offline", &sparse, |text| Vector::Sparse(offline::embed(text, Task::Query))).await?;
     let dense_data = folder.path().join("dense");
     let began = Instant::now();

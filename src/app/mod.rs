@@ -17,7 +17,7 @@ use crate::provider::{Embedding, Generation, Offline, Provider};
 use crate::rag::Rag;
 #[cfg(feature = "embedded")]
 use crate::retrieval::embedded::BuildError;
-use crate::retrieval::{Index, OpenError};
+use crate::retrieval::{Index, OpenError, Remote};
 
 use open::{Opened, open_index};
 
@@ -30,6 +30,9 @@ const START_PAUSE: Duration = Duration::from_secs(1);
 
 /// What is said where Gemini never answered at all.
 const NO_GEMINI: &str = "Gemini does not answer; see GOOGLE_GEMINI_BASE_URL";
+
+/// What is said where Qdrant never answered at all.
+const NO_QDRANT: &str = "Qdrant does not answer; see QDRANT_URL";
 
 /// The running server's state.
 #[derive(Debug)]
@@ -133,6 +136,18 @@ fn gemini(config: &Config) -> Result<Option<Gemini>, StartError> {
     client.map_err(|error| StartError::Other(format!("no HTTPS client: {error}")))
 }
 
+/// Waits up to 30 s for the server that holds the index, if a server does.
+///
+/// # Errors
+///
+/// That it stays out of reach, or refuses the key.
+pub async fn reach_index(config: &Config) -> Result<(), StartError> {
+    let IndexConfig::Remote(remote) = &config.index else { return Ok(()) };
+    let until = Instant::now() + START_PATIENCE;
+    let reach = || async { Remote::reach(remote).await.map_err(StartError::from) };
+    patiently(until, NO_QDRANT, reach).await
+}
+
 /// Who embeds what is indexed; waits up to 30 s for Gemini.
 ///
 /// # Errors
@@ -180,7 +195,9 @@ impl From<indexing::Error> for StartError {
             indexing::Error::Unusable(_) | indexing::Error::NoPage(_) => Self::Settings(sentence),
             indexing::Error::Unreachable(_) => Self::Unreachable(sentence),
             #[cfg(feature = "embedded")]
-            indexing::Error::Build(BuildError::Unfit { .. }) => Self::Settings(sentence),
+            indexing::Error::Build(BuildError::Unfit { .. } | BuildError::Unusable { .. }) => {
+                Self::Settings(sentence)
+            }
             _ => Self::Other(sentence),
         }
     }

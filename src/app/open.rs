@@ -6,9 +6,9 @@ use std::time::Instant;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use super::{StartError, patiently};
+use super::{NO_QDRANT, StartError, patiently};
 use crate::config::{Config, DemoConfig, IndexConfig};
-use crate::indexing::{self, Docs, Folder, Progress, Root, Site};
+use crate::indexing::{self, Docs, Folder, Job, Progress, Root, Site};
 use crate::provider::Embedding;
 #[cfg(feature = "embedded")]
 use crate::retrieval::Embedded;
@@ -38,7 +38,7 @@ pub(super) async fn open_index(
                 let open = Remote::open(remote.clone(), embedding.model(), reading.clone(), timeout);
                 open.await.map_err(StartError::from)
             };
-            let remote = patiently(until, "Qdrant does not answer; see QDRANT_URL", open).await?;
+            let remote = patiently(until, NO_QDRANT, open).await?;
             if remote.description().points == 0 {
                 tracing::warn!(
                     "{} is empty: every answer will be that nothing was found",
@@ -84,7 +84,9 @@ async fn open_demo(
     let folder = tempfile::Builder::new().prefix("docent-demo-").tempdir().map_err(other)?;
     let index = IndexConfig::Embedded { data: folder.path().to_owned() };
     let stop = CancellationToken::new();
-    let summary = indexing::run(&docs, &root, &index, embedding, &mut Progress::Silent, &stop).await?;
+    let summary =
+        indexing::run(Job { docs: &docs, root: &root, index: &index, embedding }, &mut Progress::Silent, &stop)
+            .await?;
     for skipped in &summary.skipped {
         tracing::warn!("left out {skipped}");
     }

@@ -63,7 +63,7 @@ async fn compare(app: &App) -> Result<String, StartError> {
     }
     let mut similarities = Vec::new();
     for sample in &samples {
-        let task = Task::Document { title: &sample.title };
+        let task = Task::Document { title: &sample.title, heading: &sample.title };
         let text = chat::clip(&sample.text, 2_000);
         match app.rag.provider.embedding.embed(text, task, app.rag.index.dimensions()).await {
             Ok(vector) => similarities.push(cosine(&vector, &sample.vector)),

@@ -30,7 +30,7 @@ pub(super) async fn eval(matches: &ArgMatches, mut config: Config) -> Result<Exi
     } else {
         print(&report);
     }
-    let failed = report.kinds.get("all").is_some_and(|all| all.failed > 0);
+    let failed = report.kinds.get(eval::ALL).is_some_and(|all| all.failed > 0);
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
@@ -48,10 +48,9 @@ fn print(report: &Report) {
         "not in docs",
         "failed"
     );
-    let (all, kinds): (Vec<_>, Vec<_>) = report.kinds.iter().partition(|(kind, _)| *kind == "all");
+    let (all, kinds): (Vec<_>, Vec<_>) = report.kinds.iter().partition(|(kind, _)| *kind == eval::ALL);
     for (kind, row) in kinds.into_iter().chain(all.clone()) {
-        let of_answerable =
-            |value: f64| if row.answerable == 0 { "-".to_owned() } else { format!("{value:.3}") };
+        let of_answerable = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.3}"));
         say!(
             "{kind:widest$}  {:>5}  {:>9}  {:>5}  {:>5}  {:>7.0}%  {:>6.0}%  {:>10.0}%  {:>6}",
             row.questions,

@@ -6,10 +6,10 @@ use std::process::ExitCode;
 
 use clap::ArgMatches;
 
-use super::{route_base, stop_signals, text};
-use crate::app::{StartError, embedding};
+use super::{language, route_base, stop_signals, text};
+use crate::app::{StartError, embedding, reach_index};
 use crate::config::{Config, Vars};
-use crate::indexing::{self, Docs, Folder, Progress, Root, Skipped};
+use crate::indexing::{self, Docs, Folder, Job, Progress, Root, Skipped};
 
 /// Some files could not be read.
 const EXIT_SKIPPED: u8 = 2;
@@ -21,16 +21,23 @@ pub(super) async fn index(matches: &ArgMatches, config: Config) -> Result<ExitCo
         route_base: route_base(matches)?,
         site: config.site.url.clone(),
         version: text(matches, "version-label"),
-        language: text(matches, "language"),
+        language: language(matches)?,
         filter_keys: config.site.filter_keys.clone(),
     };
     let (stop, stop_now) = stop_signals();
     let embedding = tokio::select! {
-        embedding = embedding(&config) => embedding?,
+        embedding = async {
+            reach_index(&config).await?;
+            embedding(&config).await
+        } => embedding?,
         () = stop.cancelled() => return Err(indexing::Error::Stopped.into()),
     };
     let mut progress = Progress::shown();
-    let run = indexing::run(&docs, &root, &config.index, &embedding, &mut progress, &stop);
+    let run = indexing::run(
+        Job { docs: &docs, root: &root, index: &config.index, embedding: &embedding },
+        &mut progress,
+        &stop,
+    );
     let summary = tokio::select! {
         summary = run => summary,
         () = stop_now.cancelled() => Err(indexing::Error::Stopped),
@@ -58,7 +65,7 @@ pub(super) async fn index(matches: &ArgMatches, config: Config) -> Result<ExitCo
 /// Prints where every section would be, one address a line.
 pub(super) fn dry_run(matches: &ArgMatches, vars: &Vars) -> Result<ExitCode, StartError> {
     let docs = docs(matches)?;
-    let site = vars.get("SITE_URL").and_then(|url| url.parse().ok());
+    let site = Config::site(vars)?.url;
     let root = Root { route_base: route_base(matches)?, site, ..Root::default() };
     let skipped = indexing::survey(&docs, &root).skipped;
     let (mut out, mut last) = (std::io::stdout().lock(), String::new());

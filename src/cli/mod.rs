@@ -207,16 +207,33 @@ fn start(name: &str, matches: &ArgMatches) -> Result<ExitCode, StartError> {
 /// What a demo, or a measurement without a server, shows.
 fn demo(matches: &ArgMatches) -> Result<DemoConfig, StartError> {
     let docs = text(matches, "docs").map(PathBuf::from);
-    Ok(DemoConfig { docs, route_base: route_base(matches)?, language: text(matches, "language") })
+    Ok(DemoConfig { docs, route_base: route_base(matches)?, language: language(matches)? })
 }
 
 fn text(matches: &ArgMatches, name: &str) -> Option<String> {
     matches.get_one::<String>(name).map(|text| text.trim().to_owned()).filter(|text| !text.is_empty())
 }
 
+/// A language tag: a code of two or three letters, and what follows it.
+fn language(matches: &ArgMatches) -> Result<Option<String>, StartError> {
+    let Some(tag) = text(matches, "language") else { return Ok(None) };
+    let mut parts = tag.split('-');
+    let code = parts
+        .next()
+        .is_some_and(|code| matches!(code.len(), 2 | 3) && code.bytes().all(|byte| byte.is_ascii_lowercase()));
+    let rest =
+        parts.all(|part| matches!(part.len(), 1..=8) && part.bytes().all(|byte| byte.is_ascii_alphanumeric()));
+    if code && rest {
+        return Ok(Some(tag));
+    }
+    Err(StartError::Settings(format!(
+        "--language: {tag:?} must be a tag such as en or pt-BR, as Docusaurus names the locale"
+    )))
+}
+
 /// A route base with a slash at its beginning and none at its end: `/docs`, or `/` alone.
 fn route_base(matches: &ArgMatches) -> Result<String, StartError> {
-    let given = text(matches, "route-base").unwrap_or_default();
+    let given = text(matches, "route-base").unwrap_or_else(|| ROUTE_BASE.to_owned());
     if given.contains(['?', '#', '\\']) || given.contains("://") || given.chars().any(char::is_whitespace) {
         let sentence =
             format!("--route-base: {given:?} must be a path such as {ROUTE_BASE}; the site goes into SITE_URL");

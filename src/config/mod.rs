@@ -185,6 +185,18 @@ impl Config {
         Self::read(reader, gemini, index)
     }
 
+    /// What a look at the pages alone needs: the site.
+    ///
+    /// # Errors
+    ///
+    /// Every setting that is wrong, by name.
+    pub fn site(vars: &Vars) -> Result<SiteConfig, ConfigError> {
+        let mut reader = Reader::new(vars);
+        let site = site(&mut reader);
+        reader.finish()?;
+        Ok(site)
+    }
+
     /// A demo: searched offline; with a Gemini key the answer is Gemini's.
     ///
     /// # Errors

@@ -6,7 +6,7 @@ use url::Url;
 
 use super::vars::Reader;
 use super::{GeminiConfig, IndexConfig, PayloadKeys, RemoteConfig};
-use crate::provider::offline;
+use crate::chat::OFFLINE_MODEL;
 
 /// Port of Qdrant's REST interface, which people copy from their browser.
 const QDRANT_REST_PORT: u16 = 6333;
@@ -55,7 +55,7 @@ pub(super) fn gemini(reader: &mut Reader<'_>) -> Option<GeminiConfig> {
 
 /// Whether the operator wants no embedding model, by the word or by the name that an index records.
 pub(super) fn embeds_offline(reader: &Reader<'_>) -> bool {
-    reader.text("EMBEDDING_MODEL").is_some_and(|model| model == "offline" || model == offline::MODEL)
+    reader.text("EMBEDDING_MODEL").is_some_and(|model| model == "offline" || model == OFFLINE_MODEL)
 }
 
 pub(super) fn index(reader: &mut Reader<'_>) -> IndexConfig {

@@ -75,7 +75,7 @@ pub const SETTINGS: &[Setting] = &[
     setting(
         "FILTER_KEYS",
         "version,language",
-        "Payload keys a request may filter by, comma-separated; index takes them from the front matter",
+        "Payload keys a request may filter by, comma-separated; index takes all but these two from the front matter",
     )
     .in_index(),
     setting("DOCENT_DATA", "./docent-data", "Folder of the embedded index").not_in_demo().in_index(),

@@ -85,8 +85,9 @@ fn split(block: &str) -> Vec<String> {
     }
     let rule = |line: &&str| line.contains('-') && line.chars().all(|c| matches!(c, '|' | '-' | ':' | ' '));
     let is_table = first.contains('|') && lines.get(1).is_some_and(rule);
+    let is_closed = lines.last().is_some_and(|line| line.trim().starts_with(&first[..3.min(first.len())]));
     let (head, tail) = match (is_code, is_table) {
-        (true, _) => (vec![lines.remove(0)], lines.pop()),
+        (true, _) => (vec![lines.remove(0)], if is_closed { lines.pop() } else { None }),
         (_, true) => (lines.drain(..2).collect(), None),
         _ => (Vec::new(), None),
     };
@@ -96,10 +97,39 @@ fn split(block: &str) -> Vec<String> {
         let parts = [head.as_str(), &part, tail].into_iter().filter(|part| !part.is_empty());
         parts.collect::<Vec<_>>().join("\n")
     };
-    group(lines.into_iter().flat_map(|line| slices(line, room)).collect(), room)
-        .into_iter()
-        .map(whole)
-        .collect()
+    let units = if is_code { lines.into_iter().map(str::to_owned).collect() } else { units(&lines) };
+    let pieces =
+        units.into_iter().flat_map(|unit| if unit.contains('\n') { vec![unit] } else { slices(&unit, room) });
+    group(pieces.collect(), room).into_iter().map(whole).collect()
+}
+
+/// Lines as they are, but the code among them whole as long as a model can read it.
+fn units(lines: &[&str]) -> Vec<String> {
+    let mut units: Vec<String> = Vec::new();
+    let mut code: Option<Vec<&str>> = None;
+    for line in lines {
+        let is_fence = line.trim_start().starts_with("```") || line.trim_start().starts_with("~~~");
+        match (&mut code, is_fence) {
+            (None, true) => code = Some(vec![*line]),
+            (None, false) => units.push((*line).to_owned()),
+            (Some(block), false) => block.push(line),
+            (Some(block), true) => {
+                block.push(line);
+                units.extend(whole_or_lines(block));
+                code = None;
+            }
+        }
+    }
+    units.extend(code.iter().flat_map(|block| whole_or_lines(block)));
+    units
+}
+
+fn whole_or_lines(block: &[&str]) -> Vec<String> {
+    let whole = block.join("\n");
+    if estimated_tokens(&whole) <= MAX_CODE_TOKENS {
+        return vec![whole];
+    }
+    block.iter().map(|line| (*line).to_owned()).collect()
 }
 
 /// Joins lines as long as they fit.
@@ -178,6 +208,17 @@ mod tests {
         let code = format!("```js\n{}```", "const a = 1;\n".repeat(300));
         assert!(estimated_tokens(&code) > MAX_CHUNK_TOKENS && estimated_tokens(&code) < MAX_CODE_TOKENS);
         assert_eq!(chunks(vec![text(&code)])[0].text, code);
+    }
+
+    #[test]
+    fn code_in_a_long_list_is_not_cut_apart() {
+        let step = format!("1. Do this:\n\n   ```sh\n{}   ```\n", "   run it\n".repeat(60));
+        let parts = chunks(vec![text(&step.repeat(8))]);
+        assert!(parts.len() > 2);
+        assert!(parts.iter().all(|part| part.text.matches("```").count() % 2 == 0), "{parts:?}");
+        let open = format!("```sh\n{}", "run it\n".repeat(2_000));
+        let last = chunks(vec![text(&open)]).pop().unwrap();
+        assert!(last.text.ends_with("run it"), "an open fence has no last line to repeat");
     }
 
     #[test]

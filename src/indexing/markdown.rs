@@ -27,7 +27,7 @@ static DIRECTIVE: LazyLock<Regex> = LazyLock::new(|| {
 
 /// The import of a Markdown file, which is then a component.
 static IMPORT: LazyLock<Regex> =
-    LazyLock::new(|| pattern(r#"import\s+(\w+)\s+from\s+['"](\.[^'"]*\.mdx?)['"]"#));
+    LazyLock::new(|| pattern(r#"import\s+(\w+)\s+from\s+['"]((?:\.|@site/)[^'"]*\.mdx?)['"]"#));
 
 /// A piece of a page.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,7 +60,7 @@ pub struct Reading<'a> {
     /// In its texts.
     pub links: &'a Links<'a>,
     /// The blocks of the file that an import names.
-    pub partial: &'a dyn Fn(&str) -> Vec<Block>,
+    pub partial: &'a dyn Fn(&str) -> Result<Vec<Block>, String>,
 }
 
 /// Reads a page's body.
@@ -78,10 +78,11 @@ pub fn read(body: &str, reading: &Reading<'_>) -> Result<Vec<Block>, String> {
         definitions: Vec::new(),
         imports: HashMap::new(),
         blocks: Vec::new(),
+        broken: None,
     };
     reader.define(&tree);
     reader.flatten(&tree);
-    Ok(reader.blocks)
+    reader.broken.map_or(Ok(reader.blocks), Err)
 }
 
 struct Reader<'a> {
@@ -93,6 +94,8 @@ struct Reader<'a> {
     /// Markdown files by the component they are imported as.
     imports: HashMap<String, String>,
     blocks: Vec<Block>,
+    /// What is wrong with an imported file.
+    broken: Option<String>,
 }
 
 /// A place of the source, and what stands there instead.
@@ -122,7 +125,10 @@ impl Reader<'_> {
                     let import = element.name.as_ref().and_then(|name| self.imports.get(name));
                     if let Some(target) = import {
                         // It has anchors of its own, which may repeat the page's.
-                        self.blocks.extend((self.reading.partial)(target));
+                        match (self.reading.partial)(target) {
+                            Ok(blocks) => self.blocks.extend(blocks),
+                            Err(cause) => self.broken = Some(cause),
+                        }
                     }
                     self.blocks.extend(shown(&element.attributes).map(Block::Text));
                     self.flatten(child);
@@ -347,7 +353,7 @@ mod tests {
     use super::*;
 
     fn read_as(body: &str, syntax: Syntax, links: &Links<'_>) -> Result<Vec<Block>, String> {
-        read(body, &Reading { syntax, links, partial: &|_| Vec::new() })
+        read(body, &Reading { syntax, links, partial: &|_| Ok(Vec::new()) })
     }
 
     fn blocks(body: &str) -> Vec<String> {

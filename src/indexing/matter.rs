@@ -75,8 +75,13 @@ fn split(source: &str) -> Option<(&str, &str)> {
     None
 }
 
-fn first_line(text: &str) -> String {
-    text.lines().next().unwrap_or_default().trim().to_owned()
+/// The first line of the parser's message, with lines counted as in the file, which begins with `---`.
+fn first_line(message: &str) -> String {
+    let line = message.lines().next().unwrap_or_default().trim().trim_start_matches("error: ");
+    let Some((number, rest)) = line.strip_prefix("line ").and_then(|rest| rest.split_once(' ')) else {
+        return line.to_owned();
+    };
+    number.parse::<usize>().map_or_else(|_| line.to_owned(), |number| format!("line {} {rest}", number + 1))
 }
 
 #[cfg(test)]
@@ -101,10 +106,17 @@ mod tests {
     }
 
     #[test]
+    fn a_broken_line_is_counted_as_in_the_file() {
+        let error = read("---\nslug: /x\ntitle: A: B\n---\n").unwrap_err();
+        assert!(error.contains("line 3 column"), "{error}");
+    }
+
+    #[test]
     fn broken_front_matter_is_refused_with_its_cause() {
         for source in ["---\ntitle: [a\n---\n", "---\n- a\n---\n", "---\nid: a/b\n---\n"] {
             let error = read(source).unwrap_err();
             assert!(error.contains("front matter") || error.contains("slash"), "{error}");
+            assert!(!error.contains("error:"), "{error}");
         }
     }
 }

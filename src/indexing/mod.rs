@@ -19,9 +19,9 @@ mod site;
 use regex::Regex;
 
 pub use folder::{Folder, Skipped};
-pub use page::{Entry, FILE_KEY, HASH_KEY, LANGUAGE_KEY, Page, ROOT_KEY, Root, VERSION_KEY};
+pub use page::{Entry, Page, Root};
 pub use progress::Progress;
-pub use run::{Error, Summary, run, survey};
+pub use run::{Error, Job, Summary, run, survey};
 pub use site::{Site, SitePage, escape};
 
 /// The bundled handbook: file names and sources, in the order of its sidebar.
@@ -84,8 +84,20 @@ impl Docs {
     /// Why it cannot be read.
     pub fn page(&self, root: &Root, file: &str) -> Result<Option<Page>, Skipped> {
         let source = self.source(file)?;
-        Page::read(root, file, &source, &|file| self.source(file).ok())
+        Page::read(root, file, &source, &|file| self.imported(file))
             .map_err(|cause| Skipped { file: file.to_owned(), cause })
+    }
+
+    /// The source of a file that a page imports; `None` where there is none.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be read.
+    fn imported(&self, file: &str) -> Result<Option<String>, Skipped> {
+        match self {
+            Self::Folder(folder) if folder.path.join(file).exists() => self.source(file).map(Some),
+            _ => Ok(None),
+        }
     }
 
     /// The pages one after the other, but for the `skipped` files.

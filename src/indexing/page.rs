@@ -11,20 +11,9 @@ use super::chunks::{Chunk, chunks};
 use super::markdown::{self, Block, Links, Reading};
 use super::matter::{self, Matter};
 use super::parser::Syntax;
-use super::routes;
+use super::{Skipped, routes};
 use crate::chat::clip;
-use crate::retrieval::payload::{self, Payload};
-
-/// Key of a stored passage that tells what its vector was made of.
-pub const HASH_KEY: &str = "chunk_hash";
-/// Key of a stored passage that tells which documentation root it belongs to, by its route base.
-pub const ROOT_KEY: &str = "root";
-/// Key of a stored passage that tells the file it comes from.
-pub const FILE_KEY: &str = "file";
-/// Key of a stored passage's language, as given.
-pub const LANGUAGE_KEY: &str = "language";
-/// Key of a stored passage's version.
-pub const VERSION_KEY: &str = "version";
+use crate::retrieval::payload::{self, FILE_KEY, LANGUAGE_KEY, Payload, ROOT_KEY, VERSION_KEY};
 
 /// Characters of a title, and of a path of headings, that are embedded with every passage: they must not crowd it out.
 const MAX_LABEL_CHARS: usize = 300;
@@ -86,6 +75,8 @@ pub struct Entry {
     pub id: Uuid,
     /// Title of its page.
     pub title: String,
+    /// The heading right above it, or the title.
+    pub heading: String,
     /// What is embedded, and what BM25 counts.
     pub text: String,
     /// Everything a passage is read from.
@@ -141,7 +132,7 @@ impl Page {
             if !section.is_empty() {
                 put("section", &section);
             }
-            put("url", &reading.link(&path));
+            put("url", &reading.page_link(&path));
             put("text", &chunk.text);
             put(ROOT_KEY, &root.route_base);
             put(FILE_KEY, &self.file);
@@ -154,7 +145,8 @@ impl Page {
             let id =
                 Uuid::new_v5(&Uuid::NAMESPACE_URL, format!("{} {path} {part}", root.route_base).as_bytes());
             *part += 1;
-            entries.push(Entry { id, title: label(&self.title).to_owned(), text, payload });
+            let heading = label(chunk.section.last().unwrap_or(&self.title)).to_owned();
+            entries.push(Entry { id, title: label(&self.title).to_owned(), heading, text, payload });
         }
         entries
     }
@@ -165,8 +157,8 @@ pub fn address(root: &Root, file: &str, matter: &Matter) -> String {
     escaped(&routes::address(&root.route_base, file, matter))
 }
 
-/// Sources of files by their paths below the root's folder.
-pub type Files<'a> = dyn Fn(&str) -> Option<String> + 'a;
+/// Sources of files by their paths below the root's folder; `None` for one that is not there.
+pub type Files<'a> = dyn Fn(&str) -> Result<Option<String>, Skipped> + 'a;
 
 /// A file's front matter and the blocks of its page, those of imported files included.
 ///
@@ -192,9 +184,14 @@ fn blocks_within(
     let (matter, body) = matter::read(source)?;
     let partial = |target: &str| {
         let imported = routes::neighbour(file, target);
-        let source = (depth > 0).then(|| files(&imported)).flatten();
-        let read = source.map(|source| blocks_within(&imported, &source, files, links, depth - 1));
-        read.and_then(Result::ok).map_or(Vec::new(), |(_, blocks)| blocks)
+        // What is not below the root's folder, or imports itself, is left out.
+        let Some(depth) = depth.checked_sub(1) else { return Ok(Vec::new()) };
+        let Some(source) = files(&imported).map_err(|skipped| format!("it imports {skipped}"))? else {
+            return Ok(Vec::new());
+        };
+        let (_, blocks) = blocks_within(&imported, &source, files, links, depth)
+            .map_err(|cause| format!("it imports {imported}: {cause}"))?;
+        Ok(blocks)
     };
     let blocks = markdown::read(body, &Reading { syntax: syntax(file, &matter), links, partial: &partial })?;
     Ok((matter, blocks))
@@ -252,7 +249,7 @@ mod tests {
     fn a_page_becomes_passages_with_everything_they_are_found_and_cited_by() {
         let source = "---\nsidebar_label: Start\ndescription: About kettles.\nproduct: [kettle, 3, {}]\n---\n# Kettle\n\nHi.\n\n## Set up {#set up}\n\n### Wire it\n\nPlug.\n";
         let root = Root { version: Some("2.x".into()), language: Some("en".into()), ..root() };
-        let page = Page::read(&root, "a b.md", source, &|_| None).unwrap().unwrap();
+        let page = Page::read(&root, "a b.md", source, &|_| Ok(None)).unwrap().unwrap();
         let entries = page.entries(&root);
         assert_eq!(entries[0].text, "Kettle\nStart\nAbout kettles.\n\nHi.");
         assert_eq!(entries[1].text, "Kettle\nSet up › Wire it\n\nPlug.");
@@ -264,7 +261,7 @@ mod tests {
     #[test]
     fn the_same_place_keeps_its_id_and_another_root_has_others() {
         let ids = |root: &Root, source: &str| -> Vec<Uuid> {
-            let page = Page::read(root, "a.md", source, &|_| None).unwrap().unwrap();
+            let page = Page::read(root, "a.md", source, &|_| Ok(None)).unwrap().unwrap();
             page.entries(root).into_iter().map(|entry| entry.id).collect()
         };
         assert_eq!(ids(&root(), "## A\n\nx"), ids(&root(), "## A\n\nother text"));
@@ -275,27 +272,31 @@ mod tests {
     #[test]
     fn the_site_makes_addresses_absolute_and_a_title_is_always_found() {
         let root = Root { site: Url::parse("https://x.example/base/").ok(), ..root() };
-        let page = Page::read(&root, "01-a.md", "x", &|_| None).unwrap().unwrap();
+        let page = Page::read(&root, "01-a.md", "x", &|_| Ok(None)).unwrap().unwrap();
         assert_eq!(page.title, "a");
         assert_eq!(page.entries(&root)[0].payload["url"], "https://x.example/base/docs/a");
-        let page = Page::read(&root, "a.md", "## B\n\n# C\n", &|_| None).unwrap().unwrap();
+        let page = Page::read(&root, "a.md", "## B\n\n# C\n", &|_| Ok(None)).unwrap().unwrap();
         assert_eq!(page.title, "a", "a title is the first heading, or none is");
-        assert_eq!(Page::read(&root, "a.md", "---\nunlisted: true\n---\nx", &|_| None).unwrap(), None);
+        assert_eq!(Page::read(&root, "a.md", "---\nunlisted: true\n---\nx", &|_| Ok(None)).unwrap(), None);
     }
 
     #[test]
     fn an_imported_file_is_part_of_the_page_and_a_circle_of_imports_ends() {
         let files = |file: &str| match file {
             "a/_part.mdx" => {
-                Some("## A\n\nShared.\n\nimport Deep from '../_deep.mdx';\n\n<Deep />\n".to_owned())
+                Ok(Some("## A\n\nShared.\n\nimport Deep from '../_deep.mdx';\n\n<Deep />\n".to_owned()))
             }
-            "_deep.mdx" => Some("import Self from './_deep.mdx';\n\nDeep.\n\n<Self />\n".to_owned()),
-            _ => None,
+            "_deep.mdx" => Ok(Some("import Self from './_deep.mdx';\n\nDeep.\n\n<Self />\n".to_owned())),
+            "_bad.mdx" => Ok(Some("{".to_owned())),
+            _ => Ok(None),
         };
         let source = "import Part from './_part.mdx';\nimport None from './_none.mdx';\n\n## A\n\nOwn.\n\n<Part />\n\n<None />\n\n## A\n\nLast.\n";
         let page = Page::read(&root(), "a/b.mdx", source, &files).unwrap().unwrap();
         let made: Vec<(&str, &str)> =
             page.chunks.iter().map(|chunk| (chunk.anchor.as_deref().unwrap(), chunk.text.as_str())).collect();
+        let error = Page::read(&root(), "b.mdx", "import Bad from '@site/docs/_bad.mdx';\n\n<Bad />\n", &files)
+            .unwrap_err();
+        assert!(error.starts_with("it imports _bad.mdx: it is not valid MDX"), "{error}");
         assert_eq!((made[0], made[2]), (("a", "Own."), ("a-1", "Last.")));
         assert!(made[1].0 == "a" && made[1].1.starts_with("Shared.\n\nDeep."), "{made:?}");
     }

@@ -37,23 +37,26 @@ impl Progress {
         match self {
             Self::Silent => {}
             Self::Bar(bar) => {
-                let style = ProgressStyle::with_template("{bar:30} {pos} of {len} passages, {eta} left");
+                let style = ProgressStyle::with_template("{bar:30} {pos} of {len} passages, {msg}{eta} left");
                 bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
                 bar.set_length(passages as u64);
             }
             Self::Lines { total, next } => {
-                eprintln!("{passages} passages to index");
+                eprintln!("{passages} passages; what is new is embedded");
                 (*total, *next) = (passages, passages.div_ceil(LINES));
             }
         }
     }
 
-    pub(super) fn at(&mut self, passages: usize) {
+    pub(super) fn at(&mut self, passages: usize, embedded: usize) {
         match self {
             Self::Silent => {}
-            Self::Bar(bar) => bar.set_position(passages as u64),
+            Self::Bar(bar) => {
+                bar.set_position(passages as u64);
+                bar.set_message(format!("{embedded} embedded, "));
+            }
             Self::Lines { total, next } if passages >= *next => {
-                eprintln!("{passages} of {total} passages");
+                eprintln!("{passages} of {total} passages, {embedded} embedded");
                 *next = passages + total.div_ceil(LINES);
             }
             Self::Lines { .. } => {}

@@ -62,8 +62,12 @@ fn is_index(stem: &str, folder: &str) -> bool {
     stem == "index" || stem == "readme" || (!parent.is_empty() && stem == parent.to_lowercase())
 }
 
-/// The file that a path in `file` names, below the same root.
+/// The file that a path in `file` names, below the same root. `@site/docs/x` is meant from the site's folder, whose first
+/// part is taken for the root's.
 pub fn neighbour(file: &str, path: &str) -> String {
+    if let Some((_, below)) = path.strip_prefix("@site/").and_then(|path| path.split_once('/')) {
+        return resolve(below, "").trim_start_matches('/').to_owned();
+    }
     let folder = file.rsplit_once('/').map_or("", |(folder, _)| folder);
     let from = if path.starts_with('/') { "" } else { folder };
     resolve(path, from).trim_start_matches('/').to_owned()

@@ -7,13 +7,14 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::progress::Progress;
-use super::{Docs, Entry, HASH_KEY, ROOT_KEY, Root, Skipped};
+use super::{Docs, Entry, Root, Skipped};
 use crate::chat::Vector;
 use crate::config::IndexConfig;
-use crate::provider::{self, Embedding, MAX_BATCH_ITEMS, MAX_BATCH_TOKENS, estimated_tokens};
+use crate::provider::{self, Document, Embedding, MAX_BATCH_ITEMS, MAX_BATCH_TOKENS, estimated_tokens};
 use crate::retrieval::bm25::Analyzer;
 #[cfg(feature = "embedded")]
 use crate::retrieval::embedded::{self, BuildError};
+use crate::retrieval::payload::{HASH_KEY, ROOT_KEY};
 use crate::retrieval::{self, INDEX_VERSION, Manifest, OpenError, Point, Stored, remote};
 
 /// What a run did.
@@ -58,7 +59,7 @@ pub enum Error {
     #[error("{0}")]
     Build(#[from] BuildError),
     /// The operator stopped it.
-    #[error("stopped; what was embedded is kept, run it again to go on")]
+    #[error("stopped; what Gemini embedded is kept, run it again to go on")]
     Stopped,
 }
 
@@ -78,46 +79,63 @@ enum Target {
     Embedded(Box<embedded::Writer>),
 }
 
+/// What is indexed, and where to.
+#[derive(Debug, Clone, Copy)]
+pub struct Job<'a> {
+    /// Where the pages come from.
+    pub docs: &'a Docs,
+    /// What they have in common.
+    pub root: &'a Root,
+    /// The index.
+    pub index: &'a IndexConfig,
+    /// Who embeds.
+    pub embedding: &'a Embedding,
+}
+
 /// Indexes a documentation root; ends early when `stop` is cancelled.
 ///
 /// # Errors
 ///
 /// What kept the run from finishing.
-pub async fn run(
-    docs: &Docs,
-    root: &Root,
-    index: &IndexConfig,
-    embedding: &Embedding,
-    progress: &mut Progress,
-    stop: &CancellationToken,
-) -> Result<Summary, Error> {
+pub async fn run(job: Job<'_>, progress: &mut Progress, stop: &CancellationToken) -> Result<Summary, Error> {
+    let Job { docs, root, embedding, .. } = job;
     let began = Instant::now();
-    let summary = survey(docs, root);
+    let mut summary = survey(docs, root);
     if summary.pages == 0 {
         return Err(Error::NoPage(summary.skipped));
     }
     progress.begin(summary.chunks);
-    let mut target = Target::begin(index, root, embedding, summary.chunks).await?;
-    let mut batch: Vec<Entry> = Vec::new();
-    let mut tokens = 0;
-    let entries = docs.pages(root, &summary.skipped).flat_map(|page| page.entries(root));
+    let mut target = Target::begin(job, summary.chunks).await?;
     let mut done = Summary::default();
-    for entry in entries {
-        let more = estimated_tokens(&entry.text);
-        if batch.len() == MAX_BATCH_ITEMS || tokens + more > MAX_BATCH_TOKENS {
-            unless_stopped(stop, target.take(std::mem::take(&mut batch), embedding, &mut done)).await?;
-            progress.at(done.chunks);
-            tokens = 0;
+    let (mut batch, mut tokens) = (Vec::new(), 0);
+    let is_skipped = |file: &&str| summary.skipped.iter().any(|skipped| skipped.file == *file);
+    let files: Vec<&str> = docs.files().into_iter().filter(|file| !is_skipped(file)).collect();
+    for file in files {
+        let page = match docs.page(root, file) {
+            Ok(page) => page,
+            // It has changed since it was surveyed.
+            Err(skipped) => {
+                summary.skipped.push(skipped);
+                continue;
+            }
+        };
+        for entry in page.map_or(Vec::new(), |page| page.entries(root)) {
+            let more = estimated_tokens(&entry.text);
+            if batch.len() == MAX_BATCH_ITEMS || tokens + more > MAX_BATCH_TOKENS {
+                unless_stopped(stop, target.take(std::mem::take(&mut batch), embedding, &mut done)).await?;
+                progress.at(done.chunks, done.embedded);
+                tokens = 0;
+            }
+            tokens += more;
+            batch.push(entry);
         }
-        tokens += more;
-        batch.push(entry);
     }
     unless_stopped(stop, target.take(batch, embedding, &mut done)).await?;
     progress.end();
     // What a file or a folder that cannot be read now gave before is better than nothing.
     let files = summary.skipped.iter().map(|skipped| skipped.file.clone());
     let unreadable: Vec<String> = files.filter(|file| docs.page(root, file).is_err()).collect();
-    let deleted = unless_stopped(stop, target.finish(&unreadable)).await?;
+    let deleted = unless_stopped(stop, target.finish(unreadable)).await?;
     Ok(Summary { pages: summary.pages, skipped: summary.skipped, deleted, elapsed: began.elapsed(), ..done })
 }
 
@@ -161,22 +179,18 @@ pub fn survey(docs: &Docs, root: &Root) -> Summary {
 }
 
 impl Target {
-    async fn begin(
-        index: &IndexConfig,
-        root: &Root,
-        embedding: &Embedding,
-        points: usize,
-    ) -> Result<Self, Error> {
+    async fn begin(job: Job<'_>, points: usize) -> Result<Self, Error> {
+        let Job { root, embedding, .. } = job;
         let manifest = Manifest {
             index_version: INDEX_VERSION,
             model: embedding.model().to_owned(),
             dimensions: embedding.dimensions(),
-            languages: root.language.iter().cloned().collect(),
+            languages: [root.language.clone().unwrap_or_default()].into(),
             filter_keys: root.filter_keys.iter().cloned().collect(),
         };
         let analyzer = root.language.as_deref().map_or(Analyzer::ENGLISH, Analyzer::of);
         let own = (ROOT_KEY, root.route_base.clone());
-        match index {
+        match job.index {
             IndexConfig::Remote(remote) => {
                 let writer = remote::Writer::begin(remote.clone(), manifest, analyzer, own).await?;
                 Ok(Self::Remote(Box::new(writer)))
@@ -199,53 +213,66 @@ impl Target {
         done: &mut Summary,
     ) -> Result<(), Error> {
         let ids: Vec<Uuid> = batch.iter().map(|entry| entry.id).collect();
-        let mut stored = self.stored(&ids).await?;
+        let stored = self.stored(&ids).await?;
         let (mut points, mut unchanged, mut fresh) = (Vec::new(), Vec::new(), Vec::new());
         for entry in batch {
             let hash = hash(&entry, embedding);
             let mut payload = entry.payload.clone();
             payload.insert(HASH_KEY.to_owned(), hash.to_string().into());
-            let vector = match stored.remove(&entry.id) {
-                Some((before, vector)) if before.get(HASH_KEY) == payload.get(HASH_KEY) => {
-                    if before == payload {
-                        unchanged.push(entry.id);
-                    }
-                    Some(vector)
-                }
-                _ => self.recall(hash)?.map(Vector::Dense),
+            let before =
+                stored.get(&entry.id).filter(|before| before.payload.get(HASH_KEY) == payload.get(HASH_KEY));
+            let vector = match before {
+                Some(before) => Some(before.vector.clone()),
+                None => self.recall(hash)?.map(Vector::Dense),
             };
+            if before.is_some_and(|before| before.is_whole && before.payload == payload) {
+                unchanged.push(entry.id);
+            }
             if vector.is_none() {
-                fresh.push((points.len(), hash, entry.title.clone(), entry.text.clone()));
+                let Entry { title, heading, text, .. } = entry.clone();
+                fresh.push(Fresh { place: points.len(), hash, title, heading, text });
             }
             let vector = vector.unwrap_or(Vector::Dense(Vec::new()));
             points.push(Point { id: entry.id, vector, text: entry.text, payload });
         }
-        if !fresh.is_empty() {
-            let texts: Vec<(&str, &str)> =
-                fresh.iter().map(|(_, _, title, text)| (title.as_str(), text.as_str())).collect();
-            let vectors = embedding.embed_batch(&texts, embedding.dimensions()).await?;
-            let pairs = fresh.iter().map(|(_, hash, ..)| *hash).zip(&vectors);
-            // A sparse vector costs nothing to make again.
-            let dense = pairs.filter_map(|(hash, vector)| match vector {
-                Vector::Dense(dense) => Some((hash, dense.as_slice())),
-                Vector::Sparse(_) => None,
-            });
-            self.remember(&dense.collect::<Vec<_>>())?;
-            for ((place, ..), vector) in fresh.iter().zip(vectors) {
-                if let Some(point) = points.get_mut(*place) {
-                    point.vector = vector;
-                }
-            }
-        }
         done.chunks += points.len();
         done.embedded += fresh.len();
         done.kept += points.len() - fresh.len();
+        self.embed(fresh, &mut points, embedding).await?;
         match self {
-            Self::Remote(remote) => Ok(remote.write(points, &unchanged).await?),
-            // The engine is synchronous; nothing else happens in this process meanwhile.
+            Self::Remote(remote) => remote.write(points, &unchanged).await?,
             #[cfg(feature = "embedded")]
-            Self::Embedded(embedded) => Ok(embedded.write(points)?),
+            Self::Embedded(embedded) => embedded.write(points)?,
         }
+        // The embedded engine is synchronous: whoever waits for a signal gets a turn here.
+        tokio::task::yield_now().await;
+        Ok(())
+    }
+
+    /// Embeds what is fresh and gives it to its points.
+    async fn embed(
+        &mut self,
+        fresh: Vec<Fresh>,
+        points: &mut [Point],
+        embedding: &Embedding,
+    ) -> Result<(), Error> {
+        if fresh.is_empty() {
+            return Ok(());
+        }
+        let documents: Vec<Document<'_>> = fresh.iter().map(Fresh::document).collect();
+        let vectors = embedding.embed_batch(&documents, embedding.dimensions()).await?;
+        // A sparse vector costs nothing to make again.
+        let dense = fresh.iter().zip(&vectors).filter_map(|(one, vector)| match vector {
+            Vector::Dense(dense) => Some((one.hash, dense.as_slice())),
+            Vector::Sparse(_) => None,
+        });
+        self.remember(&dense.collect::<Vec<_>>())?;
+        for (one, vector) in fresh.iter().zip(vectors) {
+            if let Some(point) = points.get_mut(one.place) {
+                point.vector = vector;
+            }
+        }
+        Ok(())
     }
 
     async fn stored(&self, ids: &[Uuid]) -> Result<Stored, Error> {
@@ -281,17 +308,40 @@ impl Target {
         }
     }
 
-    async fn finish(self, kept_files: &[String]) -> Result<usize, Error> {
+    /// Makes what was written the index. Returns how many passages are gone.
+    async fn finish(self, kept_files: Vec<String>) -> Result<usize, Error> {
         match self {
-            Self::Remote(remote) => Ok(remote.finish(kept_files).await?),
+            Self::Remote(remote) => Ok(remote.finish(&kept_files).await?),
             #[cfg(feature = "embedded")]
-            Self::Embedded(embedded) => Ok(embedded.finish(kept_files)?),
+            Self::Embedded(embedded) => {
+                let finished = tokio::task::spawn_blocking(move || embedded.finish(&kept_files)).await;
+                let panicked = |_| BuildError::Engine("it panicked".to_owned());
+                Ok(finished.map_err(panicked)??)
+            }
         }
+    }
+}
+
+/// A passage to embed.
+struct Fresh {
+    /// Which of the batch's points it is.
+    place: usize,
+    /// What its vector is made of.
+    hash: Uuid,
+    title: String,
+    heading: String,
+    text: String,
+}
+
+impl Fresh {
+    fn document(&self) -> Document<'_> {
+        Document { title: &self.title, heading: &self.heading, text: &self.text }
     }
 }
 
 /// What a passage's vector is made of, as one value.
 fn hash(entry: &Entry, embedding: &Embedding) -> Uuid {
-    let whole = format!("{}\n{}\n{}\n{}", embedding.model(), embedding.dimensions(), entry.title, entry.text);
+    let Entry { title, heading, text, .. } = entry;
+    let whole = format!("{}\n{}\n{title}\n{heading}\n{text}", embedding.model(), embedding.dimensions());
     Uuid::new_v5(&Uuid::NAMESPACE_OID, whole.as_bytes())
 }

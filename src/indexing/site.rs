@@ -35,7 +35,7 @@ impl Site {
     pub fn new(docs: Docs, root: &Root) -> Self {
         let page = |file: &&str| {
             let source = docs.source(file).ok()?;
-            let files = |file: &str| docs.source(file).ok();
+            let files = |file: &str| docs.imported(file);
             let (matter, blocks) = blocks(file, &source, &files, &Links::Drop).ok()?;
             let (address, title) = (address(root, file, &matter), title(file, &matter, &blocks));
             (!matter.hidden).then(|| SitePage { address, title, file: (*file).to_owned() })
@@ -61,7 +61,7 @@ impl Site {
     pub fn html(&self, page: &SitePage) -> Result<String, Skipped> {
         let source = self.docs.source(&page.file)?;
         let link = |target: &str| routes::link(target, &page.file, |file| self.addresses.get(file).cloned());
-        let files = |file: &str| self.docs.source(file).ok();
+        let files = |file: &str| self.docs.imported(file);
         let blocks = blocks(&page.file, &source, &files, &Links::Keep(&link));
         let (_, blocks) = blocks.map_err(|cause| Skipped { file: page.file.clone(), cause })?;
         let has_title = matches!(blocks.first(), Some(Block::Heading { level: 1, .. }));

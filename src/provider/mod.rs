@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use futures::stream::BoxStream;
 
-use crate::chat::{FinishReason, Message, Passage, Usage, Vector};
+use crate::chat::{FinishReason, Message, OFFLINE_MODEL, Passage, Usage, Vector};
 
 pub use gemini::Gemini;
 pub use offline::Offline;
@@ -58,11 +58,24 @@ pub enum Generation {
 pub enum Task<'a> {
     /// A question that looks for passages.
     Query,
-    /// A passage, with the title of its page.
+    /// A passage.
     Document {
-        /// May be empty.
+        /// Title of its page; may be empty.
         title: &'a str,
+        /// The heading right above it; may be empty.
+        heading: &'a str,
     },
+}
+
+/// A passage to embed.
+#[derive(Debug, Clone, Copy)]
+pub struct Document<'a> {
+    /// Title of its page.
+    pub title: &'a str,
+    /// The heading right above it, or the title.
+    pub heading: &'a str,
+    /// Its text, title and headings included.
+    pub text: &'a str,
 }
 
 /// Everything a model is told, and what the offline provider needs to answer without one.
@@ -143,27 +156,35 @@ impl Embedding {
         }
     }
 
-    /// Embeds passages, at most [`MAX_BATCH_ITEMS`] given as title and text. Nobody waits for these: it may take minutes.
+    /// Embeds passages, at most [`MAX_BATCH_ITEMS`]. Nobody waits for these: it may take minutes.
     ///
     /// # Errors
     ///
     /// As [`Embedding::embed`], or that there is not one vector for each.
     pub async fn embed_batch(
         &self,
-        passages: &[(&str, &str)],
+        documents: &[Document<'_>],
         dimensions: usize,
     ) -> Result<Vec<Vector>, Error> {
-        let clipped = passages.iter().map(|(title, text)| (*title, clip_tokens(text, MAX_EMBEDDED_TOKENS)));
-        let clipped: Vec<(&str, &str)> = clipped.collect();
+        let clip = |document: &Document<'_>| clip_tokens(document.text, MAX_EMBEDDED_TOKENS).len();
+        let clipped =
+            documents.iter().map(|document| Document { text: &document.text[..clip(document)], ..*document });
+        let clipped: Vec<Document<'_>> = clipped.collect();
         let vectors = match self {
             Self::Gemini(gemini) => gemini.embed_batch(&clipped, dimensions).await?,
             Self::Offline => {
-                let embed = |(title, text)| Vector::Sparse(offline::embed(text, Task::Document { title }));
+                let embed = |Document { title, heading, text }| {
+                    Vector::Sparse(offline::embed(text, Task::Document { title, heading }))
+                };
                 return Ok(clipped.into_iter().map(embed).collect());
             }
         };
-        if vectors.len() != passages.len() {
-            return Err(Error::Failed(format!("{} embeddings for {} passages", vectors.len(), passages.len())));
+        if vectors.len() != documents.len() {
+            return Err(Error::Failed(format!(
+                "{} embeddings for {} passages",
+                vectors.len(),
+                documents.len()
+            )));
         }
         vectors.into_iter().map(|vector| unit_length(vector, dimensions)).collect()
     }
@@ -181,7 +202,7 @@ impl Embedding {
     pub fn model(&self) -> &str {
         match self {
             Self::Gemini(gemini) => gemini.embedding_model().unwrap_or_default(),
-            Self::Offline => offline::MODEL,
+            Self::Offline => OFFLINE_MODEL,
         }
     }
 }

@@ -70,7 +70,13 @@ impl Analyzer {
             _ => None,
         });
         let wanted: Vec<&String> = wanted.filter(|tag| languages.contains(tag)).collect();
-        let tags = if wanted.is_empty() { languages.iter().collect() } else { wanted };
+        // Passages without a language pass every filter.
+        let unlabelled = languages.iter().filter(|tag| tag.is_empty());
+        let tags: Vec<&String> = if wanted.is_empty() {
+            languages.iter().collect()
+        } else {
+            wanted.into_iter().chain(unlabelled).collect()
+        };
         let mut analyzers: Vec<Self> = tags.into_iter().map(|tag| Self::of(tag)).collect();
         analyzers.sort();
         analyzers.dedup();
@@ -115,5 +121,7 @@ mod tests {
         assert_eq!(Analyzer::of_search(&languages, &by("de")), [Analyzer::of("de")]);
         assert_eq!(Analyzer::of_search(&languages, &by("fr")).len(), 2);
         assert_eq!(Analyzer::of_search(&[], &by("de")), [Analyzer::ENGLISH]);
+        let unlabelled = ["de".to_owned(), String::new()];
+        assert_eq!(Analyzer::of_search(&unlabelled, &by("de")), [Analyzer::ENGLISH, Analyzer::of("de")]);
     }
 }

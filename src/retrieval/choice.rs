@@ -17,12 +17,18 @@ pub(super) fn choose(ranked: impl Iterator<Item = Passage>, top_k: usize) -> Vec
     let mut chosen: Vec<Passage> = Vec::new();
     let mut texts: Vec<HashSet<String>> = Vec::new();
     let mut pages: HashMap<String, usize> = HashMap::new();
-    // Beyond this, a further part of a section is too far from the question.
-    for passage in ranked.take(2 * top_k.max(1)) {
+    for (rank, passage) in ranked.enumerate() {
+        // Beyond this, a further part of a section is too far from the question.
+        let is_near = rank < 2 * top_k;
+        if chosen.len() == top_k && !is_near {
+            break;
+        }
         let same = |other: &&mut Passage| passage.url.contains('#') && other.url == passage.url;
         if let Some(section) = chosen.iter_mut().find(same) {
-            section.text.push_str(GAP);
-            section.text.push_str(&passage.text);
+            if is_near {
+                section.text.push_str(GAP);
+                section.text.push_str(&passage.text);
+            }
             continue;
         }
         let words = words(&passage.text);
@@ -81,6 +87,14 @@ mod tests {
         let ranked = [("/2.x/a", text), ("/3.x/a", &text.to_uppercase()), ("/b", other)];
         let chosen = choose(ranked.into_iter().map(|(url, text)| passage(url, text)), 6);
         assert_eq!(urls(&chosen), ["/2.x/a", "/b"]);
+    }
+
+    #[test]
+    fn repetitions_leave_no_gap_while_there_are_others() {
+        let copies =
+            (0..24).map(|number| passage(&format!("/v{number}"), "The same words in every version of it"));
+        let others = ["/a", "/b"].map(|url| passage(url, &format!("Only {url} says this")));
+        assert_eq!(urls(&choose(copies.chain(others), 3)), ["/v0", "/a", "/b"]);
     }
 
     #[test]

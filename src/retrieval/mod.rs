@@ -92,7 +92,7 @@ pub struct Manifest {
     pub model: String,
     /// Size of their vectors; 0 where they are sparse.
     pub dimensions: usize,
-    /// Language tags of the passages that have one.
+    /// Language tags of the passages; an empty one where some have none.
     #[serde(default)]
     pub languages: BTreeSet<String>,
     /// Payload keys that are indexed for filters.
@@ -129,8 +129,19 @@ pub struct Point {
     pub payload: Payload,
 }
 
-/// What an index holds under some ids: payload and embedding.
-pub type Stored = HashMap<Uuid, (Payload, Vector)>;
+/// What an index holds under some ids.
+pub type Stored = HashMap<Uuid, StoredPoint>;
+
+/// A passage as an index holds it.
+#[derive(Debug, Clone)]
+pub struct StoredPoint {
+    /// Everything it is read from.
+    pub payload: Payload,
+    /// Its embedding.
+    pub vector: Vector,
+    /// Whether it has every vector that it should have.
+    pub is_whole: bool,
+}
 
 /// Name of the dense vector of an index that Docent writes.
 pub const DENSE: &str = "dense";

@@ -14,6 +14,17 @@ use crate::config::PayloadKeys;
 /// A payload: an object of any shape.
 pub type Payload = Map<String, Value>;
 
+/// Key of a stored passage that tells what its vector was made of.
+pub const HASH_KEY: &str = "chunk_hash";
+/// Key of a stored passage that tells which documentation root it belongs to, by its route base.
+pub const ROOT_KEY: &str = "root";
+/// Key of a stored passage that tells the file it comes from.
+pub const FILE_KEY: &str = "file";
+/// Key of a stored passage's language, as given.
+pub const LANGUAGE_KEY: &str = "language";
+/// Key of a stored passage's version.
+pub const VERSION_KEY: &str = "version";
+
 const TEXT_KEYS: &[&str] =
     &["text", "content", "page_content", "chunk", "chunk_text", "body", "document", "passage"];
 const TITLE_KEYS: &[&str] =
@@ -60,6 +71,9 @@ impl Reading {
         let section = find(&self.keys.section, SECTION_KEYS);
         let url = match &self.keys.url {
             Some(key) => at(payload, key).and_then(readable).map(|url| self.link(&url)).unwrap_or_default(),
+            None if payload.contains_key(HASH_KEY) => {
+                payload.get("url").and_then(readable).map(|url| self.page_link(&url)).unwrap_or_default()
+            }
             None => self.address(payload, node.as_ref()),
         };
         let title = find(&self.keys.title, TITLE_KEYS).or_else(|| section.clone());
@@ -84,6 +98,11 @@ impl Reading {
     /// A link that may be shown: `http(s)` or relative, made absolute where the site is known; anything else (a
     /// script, a file path of a source tree) gives an empty one.
     pub fn link(&self, text: &str) -> String {
+        if is_file(text) && Url::parse(text).is_err() { String::new() } else { self.page_link(text) }
+    }
+
+    /// The same for what is known to be the address of a page, whatever its name looks like (`/docs/settings.py`).
+    pub fn page_link(&self, text: &str) -> String {
         let text = text.trim();
         let too_long = text.chars().nth(MAX_URL_CHARS).is_some();
         if text.is_empty() || too_long || text.chars().any(|c| c.is_control() || c.is_whitespace() || c == '\\')
@@ -92,7 +111,7 @@ impl Reading {
         }
         match Url::parse(text) {
             Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => text.to_owned(),
-            Err(url::ParseError::RelativeUrlWithoutBase) if is_page(text) => {
+            Err(url::ParseError::RelativeUrlWithoutBase) if !text.starts_with("//") => {
                 match self.site.as_ref().map(|site| join(site, text)) {
                     Some(absolute) => absolute.unwrap_or_default(),
                     None => text.to_owned(),
@@ -116,11 +135,7 @@ fn join(site: &Url, path: &str) -> Option<String> {
     site.join(&path).ok().map(Into::into)
 }
 
-/// A relative address of a page; a path into a source tree (`docs/intro.md`, `/home/me/x.py`) is none.
-fn is_page(text: &str) -> bool {
-    !text.starts_with("//") && !is_file(text)
-}
-
+/// A path into a source tree (`docs/intro.md`, `/home/me/x.py`).
 fn is_file(text: &str) -> bool {
     let path = text.split(['#', '?']).next().unwrap_or_default();
     let name = path.rsplit('/').next().unwrap_or_default();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use docent::app::{App, embedding};
 use docent::chat::{Filter, FilterValue, Passage};
 use docent::config::{Config, Vars};
-use docent::indexing::{Docs, Error, Folder, Progress, Root, Summary, run};
+use docent::indexing::{Docs, Error, Folder, Job, Progress, Root, Summary, run};
 use docent::provider::Task;
 use docent::retrieval::Search;
 use serde_json::Value;
@@ -113,7 +113,9 @@ impl Bench {
     ) -> Result<Summary, Error> {
         let config = Config::index(&self.vars()).unwrap();
         let docs = Docs::Folder(Folder::open(pages).unwrap());
-        run(&docs, root, &config.index, &embedding(&config).await.unwrap(), &mut Progress::Silent, stop).await
+        let embedding = embedding(&config).await.unwrap();
+        let job = Job { docs: &docs, root, index: &config.index, embedding: &embedding };
+        run(job, &mut Progress::Silent, stop).await
     }
 
     /// Everything that Gemini was asked to embed in batches, a batch a call.

@@ -161,7 +161,7 @@ async fn an_interrupt_ends_the_run_with_a_sentence_and_leaves_the_index() {
         let output = within(run.wait_with_output()).await.unwrap();
         let said = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(1), "{kind:?}: {said}");
-        assert!(said.contains("docent: stopped; what was embedded is kept"), "{kind:?}: {said}");
+        assert!(said.contains("docent: stopped; what Gemini embedded is kept"), "{kind:?}: {said}");
         assert_eq!(bench.found("ancient words", &[]).await[0], "/docs/old", "{kind:?}");
         assert_eq!(bench.run().await.unwrap().embedded, 50, "{kind:?}");
     }

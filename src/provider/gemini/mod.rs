@@ -16,7 +16,7 @@ use serde_json::Value;
 use crate::chat::for_log;
 use crate::config::{GeminiConfig, LimitsConfig};
 use crate::limits::{MAX_BATCH_BODY_BYTES, MAX_UPSTREAM_BODY_BYTES};
-use crate::provider::{DeltaStream, Error, Prompt, Task};
+use crate::provider::{DeltaStream, Document, Error, Prompt, Task};
 
 use answer::{AFTER_EMPTY_FINISH, Answer};
 use retry::{Fault, Retry, Schedule};
@@ -153,7 +153,7 @@ impl Gemini {
         Schedule::new(self.embed_budget).run(|| self.embed_once(&body)).await
     }
 
-    /// Embeds passages, given as title and text, in one call; it waits for as long as a quota per minute needs. The caller
+    /// Embeds passages in one call; it waits for as long as a quota per minute needs. The caller
     /// checks the vectors.
     ///
     /// # Errors
@@ -161,11 +161,11 @@ impl Gemini {
     /// What Gemini said, after the retries that could help.
     pub async fn embed_batch(
         &self,
-        passages: &[(&str, &str)],
+        documents: &[Document<'_>],
         dimensions: usize,
     ) -> Result<Vec<Vec<f32>>, Error> {
         let model = self.embedding_model().unwrap_or_default();
-        let body = wire::batch_request(model, passages, dimensions);
+        let body = wire::batch_request(model, documents, dimensions);
         let call = || async {
             let missed = |_| Fault {
                 error: Error::Timeout("a batch of passages".to_owned()),

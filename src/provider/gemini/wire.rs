@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::chat::{FinishReason, Role, Usage};
 use crate::config::Thinking;
-use crate::provider::{End, Prompt, Task};
+use crate::provider::{Document, End, Prompt, Task};
 
 /// Tokens an answer may have, thoughts included: head-room for a long answer of a thinking model.
 const MAX_OUTPUT_TOKENS: u32 = 8_192;
@@ -22,7 +22,7 @@ pub(super) fn embed_request(model: &str, text: &str, task: Task<'_>, dimensions:
     let text = if has_task_type(model) {
         match task {
             Task::Query => body["taskType"] = "RETRIEVAL_QUERY".into(),
-            Task::Document { title } => {
+            Task::Document { title, .. } => {
                 body["taskType"] = "RETRIEVAL_DOCUMENT".into();
                 if !title.is_empty() {
                     body["title"] = title.into();
@@ -33,19 +33,20 @@ pub(super) fn embed_request(model: &str, text: &str, task: Task<'_>, dimensions:
     } else {
         match task {
             Task::Query => format!("task: search result | query: {text}"),
-            Task::Document { title: "" } => format!("title: none | text: {text}"),
-            Task::Document { title } => format!("title: {title} | text: {text}"),
+            Task::Document { title: "", .. } => format!("title: none | text: {text}"),
+            Task::Document { title, .. } => format!("title: {title} | text: {text}"),
         }
     };
     body["content"] = json!({ "parts": [{ "text": text }] });
     body
 }
 
-/// The body of `batchEmbedContents`, for passages given as title and text.
-pub(super) fn batch_request(model: &str, passages: &[(&str, &str)], dimensions: usize) -> Value {
-    let request =
-        |(title, text): &(&str, &str)| embed_request(model, text, Task::Document { title }, dimensions);
-    json!({ "requests": passages.iter().map(request).collect::<Vec<_>>() })
+/// The body of `batchEmbedContents`.
+pub(super) fn batch_request(model: &str, documents: &[Document<'_>], dimensions: usize) -> Value {
+    let request = |&Document { title, heading, text }: &Document<'_>| {
+        embed_request(model, text, Task::Document { title, heading }, dimensions)
+    };
+    json!({ "requests": documents.iter().map(request).collect::<Vec<_>>() })
 }
 
 /// `gemini-embedding-2` takes the task as a prefix of the text; the models before it take `taskType`.

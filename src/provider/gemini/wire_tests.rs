@@ -143,7 +143,7 @@ fn an_error_body_says_how_long_to_wait_and_when_waiting_is_no_use() {
 
 #[test]
 fn requests_carry_the_task_as_each_model_wants_it() {
-    let document = Task::Document { title: "T" };
+    let document = Task::Document { title: "T", heading: "" };
     let old = embed_request("gemini-embedding-001", "x", document, 768);
     assert_eq!(
         old,
@@ -154,7 +154,10 @@ fn requests_carry_the_task_as_each_model_wants_it() {
     let new = |task| embed_request("gemini-embedding-2", "x", task, 768);
     assert_eq!(new(Task::Query)["content"]["parts"][0]["text"], "task: search result | query: x");
     assert_eq!(new(document)["content"]["parts"][0]["text"], "title: T | text: x");
-    assert_eq!(new(Task::Document { title: "" })["content"]["parts"][0]["text"], "title: none | text: x");
+    assert_eq!(
+        new(Task::Document { title: "", heading: "" })["content"]["parts"][0]["text"],
+        "title: none | text: x"
+    );
     assert!(new(Task::Query).get("taskType").is_none());
 }
 

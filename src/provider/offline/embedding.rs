@@ -6,13 +6,20 @@
 
 use std::collections::BTreeMap;
 
-use super::words::words;
+use super::words::{Word, words};
 use crate::provider::Task;
 
 /// Weight of a concept beside a word.
 const CONCEPT_WEIGHT: f32 = 0.8;
 /// Weight of a piece beside a word, which has as many pieces as letters.
 const PIECE_WEIGHT: f32 = 0.2;
+/// Weight of a word of the heading right above, beside the same word of the text: "What is a store?" asks for the section
+/// "Store", though every other section says the word more often.
+const HEADING_WEIGHT: f32 = 0.4;
+/// BM25: how much the length of a heading counts.
+const HEADING_B: f32 = 0.75;
+/// BM25: the usual length of a heading, in words that carry meaning.
+const HEADING_WORDS: f32 = 3.0;
 /// Weight of a page's title beside its text, in which it stands once already.
 const TITLE_WEIGHT: f32 = 0.5;
 /// BM25: how soon a repeated word stops to count.
@@ -24,31 +31,43 @@ const USUAL_WORDS: f32 = 200.0;
 
 /// A text's features and their weights, by their hashes in ascending order; empty for a text without words.
 pub fn embed(text: &str, task: Task<'_>) -> Vec<(u32, f32)> {
-    match task {
-        Task::Query => {
-            let weights: BTreeMap<u32, f32> = features(text).collect();
-            weights.into_iter().collect()
-        }
-        Task::Document { title } => {
-            let mut counts: BTreeMap<u32, f32> = BTreeMap::new();
-            for (text, times) in [(text, 1.0), (title, TITLE_WEIGHT)] {
-                features(text).for_each(|(feature, _)| *counts.entry(feature).or_default() += times);
-            }
-            let length = words(text).len() as f32 + TITLE_WEIGHT * words(title).len() as f32;
-            let norm = K1 * (1.0 - B + B * length / USUAL_WORDS);
-            counts.into_iter().map(|(feature, times)| (feature, times * (K1 + 1.0) / (norm + times))).collect()
-        }
-    }
+    let features = match task {
+        Task::Query => question(&words(text)),
+        Task::Document { title, heading } => passage(&words(text), &words(title), &words(heading)),
+    };
+    features.into_iter().collect()
 }
 
-/// Every feature of a text with its weight in a question.
-fn features(text: &str) -> impl Iterator<Item = (u32, f32)> {
-    words(text).into_iter().flat_map(|word| {
-        let concepts = word.concepts.iter().map(|concept| (hash('c', &concept.to_string()), CONCEPT_WEIGHT));
-        let pieces = word.pieces.iter().map(|piece| (hash('p', piece), PIECE_WEIGHT));
-        let all: Vec<(u32, f32)> =
-            std::iter::once((hash('w', &word.stem), 1.0)).chain(concepts).chain(pieces).collect();
-        all
+fn question(words: &[Word]) -> BTreeMap<u32, f32> {
+    let pieces = words.iter().flat_map(|word| &word.pieces).map(|piece| (hash('p', piece), PIECE_WEIGHT));
+    let itself = features('w', 'c', words);
+    let in_heading = features('h', 'i', words).map(|(feature, weight)| (feature, HEADING_WEIGHT * weight));
+    itself.chain(in_heading).chain(pieces).collect()
+}
+
+fn passage(text: &[Word], title: &[Word], heading: &[Word]) -> BTreeMap<u32, f32> {
+    let mut counts: BTreeMap<u32, f32> = BTreeMap::new();
+    for (words, times) in [(text, 1.0), (title, TITLE_WEIGHT)] {
+        let pieces = words.iter().flat_map(|word| &word.pieces).map(|piece| hash('p', piece));
+        for feature in features('w', 'c', words).map(|(feature, _)| feature).chain(pieces) {
+            *counts.entry(feature).or_default() += times;
+        }
+    }
+    let length = text.len() as f32 + TITLE_WEIGHT * title.len() as f32;
+    let norm = K1 * (1.0 - B + B * length / USUAL_WORDS);
+    let mut passage: BTreeMap<u32, f32> =
+        counts.into_iter().map(|(feature, times)| (feature, times * (K1 + 1.0) / (norm + times))).collect();
+    let norm = K1 * (1.0 - HEADING_B + HEADING_B * heading.len() as f32 / HEADING_WORDS);
+    passage.extend(features('h', 'i', heading).map(|(feature, _)| (feature, (K1 + 1.0) / (norm + 1.0))));
+    passage
+}
+
+/// The words of a text and the concepts they stand for, with their weights in a question.
+fn features(word_kind: char, concept_kind: char, words: &[Word]) -> impl Iterator<Item = (u32, f32)> {
+    words.iter().flat_map(move |word| {
+        let concepts = word.concepts.iter();
+        let concepts = concepts.map(move |concept| (hash(concept_kind, &concept.to_string()), CONCEPT_WEIGHT));
+        std::iter::once((hash(word_kind, &word.stem), 1.0)).chain(concepts)
     })
 }
 
@@ -63,7 +82,8 @@ mod tests {
     use super::*;
 
     fn likeness(question: &str, passage: &str) -> f32 {
-        let passage: BTreeMap<u32, f32> = embed(passage, Task::Document { title: "" }).into_iter().collect();
+        let passage: BTreeMap<u32, f32> =
+            embed(passage, Task::Document { title: "", heading: "" }).into_iter().collect();
         embed(question, Task::Query)
             .iter()
             .filter_map(|(feature, weight)| Some(weight * passage.get(feature)?))
@@ -85,8 +105,24 @@ mod tests {
 
     #[test]
     fn features_are_unique_and_in_order_and_a_text_without_words_has_none() {
-        let features = embed("a port, the port of a PORT", Task::Document { title: "Port" });
+        let features = embed("a port, the port of a PORT", Task::Document { title: "Port", heading: "Port" });
         assert!(features.windows(2).all(|pair| pair[0].0 < pair[1].0));
         assert!(embed("???", Task::Query).is_empty());
+    }
+
+    #[test]
+    fn a_section_under_the_very_word_is_liked_best() {
+        let question: BTreeMap<u32, f32> = embed("What is a store?", Task::Query).into_iter().collect();
+        let like = |heading: &str, text: &str| -> f32 {
+            let passage = embed(text, Task::Document { title: "", heading });
+            passage.iter().filter_map(|(feature, weight)| Some(weight * question.get(feature)?)).sum()
+        };
+        assert!(
+            like("Store", "A store holds the state.") > like("Splitting logic", "A store holds the state.")
+        );
+        assert!(
+            like("Store", "A store holds the state.")
+                > like("Configuring your store well", "A store holds the state.")
+        );
     }
 }

@@ -18,9 +18,6 @@ use words::{Word, is_english, words};
 pub use embedding::embed;
 pub use words::{is_unspaced, language};
 
-/// Name under which an index records these embeddings; a change of what they are made of changes it.
-pub const MODEL: &str = "offline-2";
-
 /// Share of the question's weight a passage must hold to be quoted.
 const MIN_COVERAGE: f64 = 0.45;
 /// The same for a question in another language than English, of which the thesaurus knows but the commonest words.
@@ -34,7 +31,7 @@ const CONCEPT_FOUND: f64 = 0.8;
 /// How much a word counts as found where one stands that differs from it as by a typing error.
 const TYPO_FOUND: f64 = 0.8;
 /// Letters from which one typing error is allowed, and from which two.
-const TYPO_LETTERS: (usize, usize) = (5, 8);
+const TYPO_LETTERS: (usize, usize) = (4, 8);
 
 /// Writes answers from the passages alone.
 #[derive(Debug, Clone)]
@@ -115,7 +112,20 @@ impl Text {
             _ => 2,
         };
         let close = |form: &String| {
-            form.len().abs_diff(word.form.len()) <= errors && strsim::osa_distance(form, &word.form) <= errors
+            // Of short words a letter that differs makes another word: `port` and `part`.
+            let replaced =
+                form.chars().count() == TYPO_LETTERS.0 && word.form.chars().count() == TYPO_LETTERS.0;
+            let same_letters = || {
+                let sorted = |text: &str| {
+                    let mut letters: Vec<char> = text.chars().collect();
+                    letters.sort_unstable();
+                    letters
+                };
+                sorted(form) == sorted(&word.form)
+            };
+            form.len().abs_diff(word.form.len()) <= errors
+                && strsim::osa_distance(form, &word.form) <= errors
+                && (!replaced || same_letters())
         };
         if self.forms.iter().chain(&self.stems).any(close) { TYPO_FOUND } else { 0.0 }
     }

@@ -56,9 +56,10 @@ pub struct Word {
 pub fn words(text: &str) -> Vec<Word> {
     let runs = text.split(|c: char| !c.is_alphanumeric()).filter(|run| !run.is_empty());
     let runs: Vec<&str> = runs.collect();
-    let capitals = runs.iter().filter(|run| run.starts_with(char::is_uppercase)).count();
+    let capitals =
+        runs.iter().skip(1).filter(|run| **run != "I" && run.starts_with(char::is_uppercase)).count();
     // In a title every word has one.
-    let is_prose = 2 * capitals <= runs.len();
+    let is_prose = capitals <= 2 || 2 * capitals <= runs.len();
     let mut words = Vec::new();
     for (place, run) in runs.into_iter().enumerate() {
         if run.chars().any(has_no_spaces) {

@@ -48,6 +48,14 @@ const POINT_BYTES: u64 = 16 * 1024;
 /// Why an index could not be built.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
+    /// Nothing can be written there.
+    #[error("DOCENT_DATA: {path} cannot be used: {error}")]
+    Unusable {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
     /// Another process is building.
     #[error("another process is indexing into {0}")]
     Locked(PathBuf),
@@ -74,6 +82,14 @@ pub enum BuildError {
         /// The other roots.
         others: String,
     },
+    /// The current generation is there and cannot be read.
+    #[error("the index in {path} cannot be read: {cause}; delete that folder to index everything anew")]
+    Unreadable {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        cause: String,
+    },
     /// The file system refused.
     #[error("{0}: {1}")]
     Io(PathBuf, io::Error),
@@ -90,8 +106,9 @@ pub struct Build {
     points: usize,
     shard: EdgeShard,
     bm25: EdgeBm25,
+    draft: Draft,
     // Held until the build ends; the system releases it when the process dies.
-    _lock: File,
+    lock: File,
 }
 
 impl std::fmt::Debug for Build {
@@ -118,19 +135,23 @@ impl Build {
     ) -> Result<Self, BuildError> {
         let dimensions = manifest.dimensions;
         let generations = data.join("generations");
-        fs::create_dir_all(&generations).map_err(io_error(&generations))?;
+        let unusable = |error| BuildError::Unusable { path: data.to_owned(), error };
+        fs::create_dir_all(&generations).map_err(unusable)?;
         let lock = lock(data)?;
+        clear_dead(data, &generations)?;
         // The points of other roots are copied out of the current generation.
         let copied = match current(data).map_err(io_error(data))? {
-            Some(name) => copy_tree(&generations.join(name), None).unwrap_or(0),
+            Some(name) => {
+                copy_tree(&generations.join(&name), None).map_err(io_error(&generations.join(name)))?
+            }
             None => 0,
         };
         require_space(data, points as u64 * (dimensions as u64 * 12 + POINT_BYTES) + copied)?;
-        clear_dead(data, &generations)?;
         let nanos = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
         let name = format!("{nanos}-{}", std::process::id());
         let dir = generations.join(&name);
         fs::create_dir(&dir).map_err(io_error(&dir))?;
+        let draft = Draft(Some(dir.clone()));
         let sparse = EdgeSparseVectorParamsBuilder::new().modifier(Modifier::Idf).build();
         let config = if dimensions == 0 {
             // A slice is settled as soon as it has any size.
@@ -148,7 +169,7 @@ impl Build {
             shard.update(keyword_index(key)?).map_err(engine)?;
         }
         let bm25 = super::bm25(analyzer).map_err(engine)?;
-        Ok(Self { data: data.to_owned(), name, manifest, points: 0, shard, bm25, _lock: lock })
+        Ok(Self { data: data.to_owned(), name, manifest, points: 0, shard, bm25, draft, lock })
     }
 
     /// Adds points.
@@ -207,18 +228,45 @@ impl Build {
     ///
     /// What the engine or the file system said; the current generation is then the old one.
     pub fn publish(self) -> Result<usize, BuildError> {
-        let Self { data, name, manifest, points, shard, _lock, .. } = self;
+        self.publish_locked().map(|(points, _lock)| points)
+    }
+
+    /// The same; nobody else writes until the lock that comes with it is dropped.
+    ///
+    /// # Errors
+    ///
+    /// As [`Build::publish`].
+    pub(super) fn publish_locked(self) -> Result<(usize, File), BuildError> {
+        let Self { data, name, manifest, points, shard, draft, lock, .. } = self;
         shard.optimize().map_err(engine)?;
         drop(shard);
         let dir = data.join("generations").join(&name);
         let path = dir.join("docent.json");
         let json = serde_json::to_vec_pretty(&manifest).map_err(|error| io_error(&path)(error.into()))?;
         write_durably(&path, &json).map_err(io_error(&path))?;
-        let (draft, current) = (data.join("current.new"), data.join("current"));
-        write_durably(&draft, name.as_bytes()).map_err(io_error(&draft))?;
-        fs::rename(&draft, &current).map_err(io_error(&current))?;
+        let (next, current) = (data.join("current.new"), data.join("current"));
+        write_durably(&next, name.as_bytes()).map_err(io_error(&next))?;
+        fs::rename(&next, &current).map_err(io_error(&current))?;
+        draft.keep();
         File::open(&data).and_then(|dir| dir.sync_all()).map_err(io_error(&data))?;
-        Ok(points)
+        Ok((points, lock))
+    }
+}
+
+/// The folder of a generation that is not published: it goes with the build, so that it takes no room from the next.
+struct Draft(Option<PathBuf>);
+
+impl Draft {
+    fn keep(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        if let Some(dir) = self.0.take() {
+            drop(fs::remove_dir_all(dir));
+        }
     }
 }
 

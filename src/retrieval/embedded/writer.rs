@@ -14,9 +14,9 @@ use super::generations::{self, Build, BuildError, point_id};
 use super::journal::Journal;
 use super::private_copy;
 use crate::chat::Vector;
-use crate::indexing::{FILE_KEY, LANGUAGE_KEY};
 use crate::retrieval::bm25::Analyzer;
-use crate::retrieval::{DENSE, Manifest, OFFLINE, Point, Stored, is_among};
+use crate::retrieval::payload::{FILE_KEY, LANGUAGE_KEY};
+use crate::retrieval::{DENSE, Manifest, OFFLINE, Point, Stored, StoredPoint, is_among};
 
 /// Points of other roots that are copied at once.
 const COPIED: usize = 256;
@@ -87,7 +87,8 @@ impl Writer {
         let read = |record: Record| {
             let PointId::Uuid(id) = record.id else { return None };
             let payload = record.payload.map(|payload| payload.0).unwrap_or_default();
-            Some((Uuid::from_bytes(*id.as_bytes()), (payload, embedding(record.vector?)?)))
+            let vector = embedding(record.vector?)?;
+            Some((Uuid::from_bytes(*id.as_bytes()), StoredPoint { payload, vector, is_whole: true }))
         };
         Ok(records.into_iter().filter_map(read).collect())
     }
@@ -137,14 +138,19 @@ impl Writer {
                         && !text(record, FILE_KEY).is_some_and(|file| is_among(file, kept_files))
                 });
                 deleted += gone.len();
-                languages
-                    .extend(others.iter().filter_map(|record| text(record, LANGUAGE_KEY)).map(str::to_owned));
+                languages.extend(
+                    others.iter().map(|record| text(record, LANGUAGE_KEY).unwrap_or_default().to_owned()),
+                );
                 self.build.insert(others.into_iter().filter_map(persisted).collect())
             })?;
             self.build.add_languages(languages);
         }
-        self.build.publish()?;
-        self.journal.remove().map_err(|error| BuildError::Io("embedded.part".into(), error))?;
+        let (_, lock) = self.build.publish_locked()?;
+        // While nobody else writes: another run may be about to open it.
+        if let Err(cause) = self.journal.remove() {
+            tracing::warn!(%cause, "what was embedded is in the index, and could not be removed beside it");
+        }
+        drop(lock);
         Ok(deleted)
     }
 
@@ -163,16 +169,25 @@ fn is_of(record: &Record, (key, value): &(&'static str, String)) -> bool {
 }
 
 impl Old {
-    fn copy(data: &Path) -> Option<(Self, Manifest)> {
-        let (_, folder, manifest) = private_copy(data).ok()?;
-        let shard = EdgeShard::load(folder.path(), None).ok()?;
-        Some((Self { shard, _folder: folder }, manifest))
+    /// A copy of the current generation; none where there is none. One that cannot be read is an error: the other roots'
+    /// passages are in it.
+    fn copy(data: &Path) -> Result<Option<(Self, Manifest)>, BuildError> {
+        if generations::current(data).map_err(|error| BuildError::Io(data.to_owned(), error))?.is_none() {
+            return Ok(None);
+        }
+        let unreadable = |cause: &dyn std::fmt::Display| BuildError::Unreadable {
+            path: data.to_owned(),
+            cause: cause.to_string(),
+        };
+        let (_, folder, manifest) = private_copy(data).map_err(|error| unreadable(&error))?;
+        let shard = EdgeShard::load(folder.path(), None).map_err(|error| unreadable(&error))?;
+        Ok(Some((Self { shard, _folder: folder }, manifest)))
     }
 
     /// The current generation. One of another model is of no use; that is an error where it holds other roots, whose
     /// passages would be lost.
     fn open(data: &Path, wanted: &Manifest, root: &(&'static str, String)) -> Result<Option<Self>, BuildError> {
-        let Some((old, manifest)) = Self::copy(data) else { return Ok(None) };
+        let Some((old, manifest)) = Self::copy(data)? else { return Ok(None) };
         let unfit = manifest.unfit(&wanted.model);
         if unfit.is_none() && manifest.dimensions == wanted.dimensions {
             return Ok(Some(old));

@@ -19,9 +19,8 @@ use super::bm25::Analyzer;
 use super::fusion::Candidate;
 use super::payload::{Payload, Reading};
 use super::{Description, Error, Manifest, OFFLINE, OpenError, Sample, Search, best};
-use crate::chat::{Filter, FilterValue, Passage, Vector, for_log};
+use crate::chat::{Filter, FilterValue, OFFLINE_MODEL, Passage, Vector, for_log};
 use crate::config::RemoteConfig;
-use crate::provider::offline;
 
 /// The model a Qdrant server computes BM25 vectors with by itself (1.15 and later).
 const BM25_MODEL: &str = "qdrant/bm25";
@@ -78,6 +77,18 @@ impl Remote {
         let mut remote = Self { client, config, reading, timeout, model, description, languages };
         remote.settle_sparse().await?;
         Ok(remote)
+    }
+
+    /// Whether the server answers, and takes the key; the collection need not be there.
+    ///
+    /// # Errors
+    ///
+    /// That it is not reachable, or refuses.
+    pub async fn reach(config: &RemoteConfig) -> Result<(), OpenError> {
+        let client = connect(config, OPEN_TIMEOUT);
+        let client = client.map_err(|error| OpenError::Unusable(format!("QDRANT_URL: {error}")))?;
+        let exists = within(OPEN_TIMEOUT, client.collection_exists(&config.collection)).await;
+        exists.map(drop).map_err(collection::open_error(config))
     }
 
     /// What the collection holds.
@@ -203,7 +214,7 @@ impl Remote {
 
 /// Why a collection with this manifest and searched vector cannot be searched with `model`.
 fn unfit(manifest: Option<&Manifest>, vector_name: &str, model: &str) -> Option<String> {
-    match (manifest, vector_name == OFFLINE, model == offline::MODEL) {
+    match (manifest, vector_name == OFFLINE, model == OFFLINE_MODEL) {
         (Some(manifest), _, _) => manifest.unfit(model),
         (None, true, false) => Some("was embedded offline: set EMBEDDING_MODEL=offline".to_owned()),
         (None, false, true) => {

@@ -18,11 +18,10 @@ use uuid::Uuid;
 use super::{OPEN_TIMEOUT, collection, connect, document, fault, json, vector_of, within};
 use crate::chat::Vector;
 use crate::config::RemoteConfig;
-use crate::indexing::{FILE_KEY, HASH_KEY};
 use crate::retrieval::bm25::Analyzer;
-use crate::retrieval::payload::Reading;
+use crate::retrieval::payload::{FILE_KEY, HASH_KEY, Reading};
 use crate::retrieval::{
-    BM25, DENSE, Description, Error, Manifest, OFFLINE, OpenError, Point, Stored, is_among,
+    BM25, DENSE, Description, Error, Manifest, OFFLINE, OpenError, Point, Stored, StoredPoint, is_among,
 };
 
 /// Key of the collection's metadata under which Docent keeps its own.
@@ -92,8 +91,11 @@ impl Writer {
         let request = GetPointsBuilder::new(&self.config.collection, ids).with_payload(true).with_vectors(true);
         let response = self.attempt(|| self.client.get_points(request.clone())).await?;
         let read = |point: RetrievedPoint| {
-            let vector = vector_of(point.vectors?, &self.description.vector_name)?;
-            Some((uuid(point.id)?, (json(point.payload), vector)))
+            let vectors = point.vectors?;
+            let sparse = self.description.sparse_name.as_deref();
+            let is_whole = sparse.is_none_or(|sparse| vectors.get_vector_by_name(sparse).is_some());
+            let vector = vector_of(vectors, &self.description.vector_name)?;
+            Some((uuid(point.id)?, StoredPoint { payload: json(point.payload), vector, is_whole }))
         };
         Ok(response.result.into_iter().filter_map(read).collect())
     }
@@ -216,6 +218,10 @@ impl Writer {
         attempt
             .retry(backoff)
             .when(|error| !matches!(error, Error::Refused(_)))
+            .adjust(|error, delay| match error {
+                Error::Busy { retry_after: Some(asked), .. } => delay.map(|delay| delay.max(*asked)),
+                _ => delay,
+            })
             .notify(|cause, delay| tracing::warn!(%cause, delay_ms = delay.as_millis(), "trying again"))
             .await
     }
