@@ -15,6 +15,8 @@ fi
 npm ci --prefix tests/browser --no-audit --no-fund
 DOCENT_BIN="$target/debug/docent" npm test --prefix tests/browser
 # Builds two sites with Docusaurus.
+npm ci --prefix examples/docusaurus --no-audit --no-fund
+npm ci --prefix tests/docusaurus --no-audit --no-fund
 DOCENT_BIN="$target/debug/docent" npm test --prefix tests/docusaurus
 
 if [[ "${1:-}" == all ]]; then

@@ -98,7 +98,7 @@ pub struct Job<'a> {
 ///
 /// What kept the run from finishing.
 pub async fn run(job: Job<'_>, progress: &mut Progress, stop: &CancellationToken) -> Result<Summary, Error> {
-    let Job { docs, root, embedding, .. } = job;
+    let Job { docs, root, .. } = job;
     let began = Instant::now();
     let mut summary = survey(docs, root);
     if summary.pages == 0 {
@@ -106,23 +106,47 @@ pub async fn run(job: Job<'_>, progress: &mut Progress, stop: &CancellationToken
     }
     progress.begin(summary.chunks);
     let mut target = Target::begin(job, summary.chunks).await?;
+    let written = unless_stopped(stop, write(job, &mut target, &mut summary.skipped, progress)).await;
+    progress.end();
+    let done = match written {
+        Ok(done) => done,
+        Err(error) => {
+            target.give_up().await;
+            return Err(error);
+        }
+    };
+    // What a file or a folder that cannot be read now gave before is better than nothing.
+    let files = summary.skipped.iter().map(|skipped| skipped.file.clone());
+    let unreadable: Vec<String> = files.filter(|file| docs.page(root, file).is_err()).collect();
+    let deleted = target.finish(unreadable).await?;
+    Ok(Summary { pages: summary.pages, skipped: summary.skipped, deleted, elapsed: began.elapsed(), ..done })
+}
+
+/// Writes the passages of every page that is not `skipped`, a batch at a time.
+async fn write(
+    job: Job<'_>,
+    target: &mut Target,
+    skipped: &mut Vec<Skipped>,
+    progress: &mut Progress,
+) -> Result<Summary, Error> {
+    let Job { docs, root, embedding, .. } = job;
     let mut done = Summary::default();
     let (mut batch, mut tokens) = (Vec::new(), 0);
-    let is_skipped = |file: &&str| summary.skipped.iter().any(|skipped| skipped.file == *file);
+    let is_skipped = |file: &&str| skipped.iter().any(|skipped| skipped.file == *file);
     let files: Vec<&str> = docs.files().into_iter().filter(|file| !is_skipped(file)).collect();
     for file in files {
         let page = match docs.page(root, file) {
             Ok(page) => page,
             // It has changed since it was surveyed.
-            Err(skipped) => {
-                summary.skipped.push(skipped);
+            Err(changed) => {
+                skipped.push(changed);
                 continue;
             }
         };
         for entry in page.map_or(Vec::new(), |page| page.entries(root)) {
             let more = estimated_tokens(&entry.text);
             if batch.len() == MAX_BATCH_ITEMS || tokens + more > MAX_BATCH_TOKENS {
-                unless_stopped(stop, target.take(std::mem::take(&mut batch), embedding, &mut done)).await?;
+                target.take(std::mem::take(&mut batch), embedding, &mut done).await?;
                 progress.at(done.chunks, done.embedded);
                 tokens = 0;
             }
@@ -130,13 +154,8 @@ pub async fn run(job: Job<'_>, progress: &mut Progress, stop: &CancellationToken
             batch.push(entry);
         }
     }
-    unless_stopped(stop, target.take(batch, embedding, &mut done)).await?;
-    progress.end();
-    // What a file or a folder that cannot be read now gave before is better than nothing.
-    let files = summary.skipped.iter().map(|skipped| skipped.file.clone());
-    let unreadable: Vec<String> = files.filter(|file| docs.page(root, file).is_err()).collect();
-    let deleted = unless_stopped(stop, target.finish(unreadable)).await?;
-    Ok(Summary { pages: summary.pages, skipped: summary.skipped, deleted, elapsed: began.elapsed(), ..done })
+    target.take(batch, embedding, &mut done).await?;
+    Ok(done)
 }
 
 /// Does a part of a run, unless the operator stops it first. Whatever it was doing can be done again.
@@ -305,6 +324,15 @@ impl Target {
             Self::Remote(_) => Ok(()),
             #[cfg(feature = "embedded")]
             Self::Embedded(embedded) => Ok(embedded.remember(vectors)?),
+        }
+    }
+
+    /// Ends without making what was written the index; on a server it is in it already.
+    async fn give_up(self) {
+        match self {
+            Self::Remote(remote) => remote.give_up().await,
+            #[cfg(feature = "embedded")]
+            Self::Embedded(_) => {}
         }
     }
 

@@ -28,6 +28,8 @@ pub use remote::Remote;
 
 /// Candidates each leg contributes for one wanted passage: fusion needs more than it returns.
 const CANDIDATES_PER_PASSAGE: usize = 4;
+/// Parts of the best score of a leg that are told apart.
+const MEANT_DIGITS: f64 = 1e5;
 /// Points looked at to learn the payload's keys.
 const SAMPLE_POINTS: u32 = 16;
 /// Fewest candidates of a leg.
@@ -64,14 +66,19 @@ impl Search {
     }
 }
 
-/// The best passages of a search's legs; candidates without text are left out. Candidates of a leg with one score are
-/// ordered by their ids: the engine has them in the order in which they happen to be stored.
+/// The best passages of a search's legs; candidates without text are left out.
 fn best(mut legs: Vec<Vec<Candidate<Payload>>>, reading: &Reading, top_k: usize) -> Vec<Passage> {
-    for alike in legs.iter_mut().flat_map(|leg| leg.chunk_by_mut(|a, b| a.score == b.score)) {
-        alike.sort_by(|a, b| a.id.cmp(&b.id));
-    }
+    legs.iter_mut().for_each(|leg| settle_ties(leg));
     let fused = fuse(legs, usize::MAX).into_iter();
     choice::choose(fused.filter_map(|(payload, score)| reading.passage(&payload, score)), top_k)
+}
+
+/// Orders candidates of one score by their ids: an engine has them in the order in which they happen to be stored, in which
+/// it also adds their weights up, so that the last digits of a score say nothing.
+fn settle_ties(leg: &mut [Candidate<Payload>]) {
+    let best = leg.iter().map(|candidate| candidate.score.abs()).fold(f64::MIN_POSITIVE, f64::max);
+    let digits = |candidate: &Candidate<Payload>| (candidate.score / best * MEANT_DIGITS).round();
+    leg.sort_by(|a, b| digits(b).total_cmp(&digits(a)).then_with(|| a.id.cmp(&b.id)));
 }
 
 /// Whether a stored passage's file is one of these, or in one of these folders.

@@ -141,8 +141,46 @@ async fn a_run_that_is_killed_leaves_the_old_index_and_is_gone_on_with() {
         within(bench.gemini.arrived(BATCH, 3)).await;
         run.kill().await.unwrap();
         assert!(answers(&bench).await, "{kind:?}");
+        if kind == Kind::Remote {
+            // It could not take its note away; nobody renews it, and here nobody waits until it is stale.
+            let refused = bench.run().await.unwrap_err().to_string();
+            assert!(refused.contains("another run is writing into collection \"docs\""), "{refused}");
+            let note = json!({"process": "killed", "at": 0});
+            let update =
+                UpdateCollectionBuilder::new("docs").metadata(HashMap::from([("docent_run".to_owned(), note)]));
+            client(&bench).update_collection(update).await.unwrap();
+        }
         finishes(&bench, 50, 101).await;
     }
+}
+
+#[tokio::test]
+async fn two_runs_at_once_into_a_collection_do_not_meet() {
+    let bench = grown(Kind::Remote).await;
+    bench.gemini.on_batch(Reply::Unscripted).on_batch(Reply::Silence);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_docent"));
+    command.arg("index").arg(bench.pages()).env_clear().envs(bench.variables()).current_dir(bench.pages());
+    let mut first = command.stderr(std::process::Stdio::null()).kill_on_drop(true).spawn().unwrap();
+    within(bench.gemini.arrived(BATCH, 3)).await;
+    let refused = bench.run().await.unwrap_err();
+    assert!(refused.to_string().contains("wait until it has ended"), "{refused}");
+    let id = first.id().unwrap().to_string();
+    std::process::Command::new("kill").args(["-INT", &id]).status().unwrap();
+    assert_eq!(within(first.wait()).await.unwrap().code(), Some(1));
+    finishes(&bench, 50, 101).await;
+}
+
+#[tokio::test]
+async fn a_generation_that_cannot_be_read_is_not_taken_for_none() {
+    let bench = grown(Kind::Embedded).await;
+    let name = std::fs::read_to_string(bench.data().join("current")).unwrap();
+    std::fs::write(bench.data().join("generations").join(&name).join("docent.json"), "{").unwrap();
+    let other = Root { route_base: "/api".to_owned(), ..root() };
+    let refused = bench.run_as(&other).await.unwrap_err().to_string();
+    assert!(refused.contains("cannot be read") && refused.contains("delete that folder"), "{refused}");
+    assert_eq!(std::fs::read_to_string(bench.data().join("current")).unwrap(), name);
+    let left = std::fs::read_dir(bench.data().join("generations")).unwrap().count();
+    assert_eq!(left, 1, "what was begun takes no room");
 }
 
 #[tokio::test]

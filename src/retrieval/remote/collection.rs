@@ -143,7 +143,7 @@ fn describe(config: &RemoteConfig, info: &CollectionInfo) -> Result<Description,
     })
 }
 
-fn place(config: &RemoteConfig) -> String {
+pub(super) fn place(config: &RemoteConfig) -> String {
     format!("collection {:?} at {}", config.collection, config.url)
 }
 

@@ -2,6 +2,7 @@
 //! takes its vectors, its size and its payload from it.
 
 mod collection;
+mod lease;
 pub mod writer;
 
 use std::sync::{PoisonError, RwLock};

@@ -1,25 +1,26 @@
 //! Writing one documentation root into a collection on a Qdrant server: passages that changed are replaced in place, those
 //! that vanished are deleted last, so the collection can be searched all the while.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable as _};
 use qdrant_client::qdrant::{
-    Condition, CreateCollectionBuilder, CreateFieldIndexCollectionBuilder, DeletePointsBuilder, Distance,
-    FieldType, Filter, GetPointsBuilder, Modifier, NamedVectors, PayloadIncludeSelector, PointId, PointStruct,
-    RetrievedPoint, ScrollPointsBuilder, SparseVectorParamsBuilder, SparseVectorsConfigBuilder,
-    UpdateCollectionBuilder, UpsertPointsBuilder, Vector as QdrantVector, VectorParamsBuilder,
-    VectorsConfigBuilder, point_id,
+    Condition, CountPointsBuilder, CreateCollectionBuilder, CreateFieldIndexCollectionBuilder,
+    DeletePointsBuilder, Distance, FieldType, Filter, GetPointsBuilder, Modifier, NamedVectors,
+    PayloadIncludeSelector, PointId, PointStruct, RetrievedPoint, ScrollPointsBuilder,
+    SparseVectorParamsBuilder, SparseVectorsConfigBuilder, UpdateCollectionBuilder, UpsertPointsBuilder,
+    Vector as QdrantVector, VectorParamsBuilder, VectorsConfigBuilder, point_id,
 };
 use qdrant_client::{Qdrant, QdrantError};
 use uuid::Uuid;
 
+use super::lease::Lease;
 use super::{OPEN_TIMEOUT, collection, connect, document, fault, json, vector_of, within};
 use crate::chat::Vector;
 use crate::config::RemoteConfig;
 use crate::retrieval::bm25::Analyzer;
-use crate::retrieval::payload::{FILE_KEY, HASH_KEY, Reading};
+use crate::retrieval::payload::{FILE_KEY, HASH_KEY, LANGUAGE_KEY, Reading};
 use crate::retrieval::{
     BM25, DENSE, Description, Error, Manifest, OFFLINE, OpenError, Point, Stored, StoredPoint, is_among,
 };
@@ -38,11 +39,13 @@ pub struct Writer {
     client: Qdrant,
     config: RemoteConfig,
     description: Description,
+    manifest: Manifest,
     analyzer: Analyzer,
     /// Payload key and value of this root's passages.
     root: (&'static str, String),
     /// What was written, or left as it is, of this root.
     seen: HashSet<Uuid>,
+    lease: Lease,
 }
 
 impl std::fmt::Debug for Writer {
@@ -74,11 +77,33 @@ impl Writer {
         }
         let description = collection::look(&client, &config, &Reading::default()).await?;
         check(&description, &manifest)?;
-        let before = description.manifest.clone();
-        let mut writer = Self { client, config, description, analyzer, root, seen: HashSet::new() };
-        writer.settle_sparse().await?;
-        writer.record(manifest, before).await?;
-        Ok(writer)
+        let before = description.manifest.iter().flat_map(|before| before.languages.clone());
+        let manifest =
+            Manifest { languages: manifest.languages.into_iter().chain(before).collect(), ..manifest };
+        let lease = Lease::take(&client, &config).await?;
+        let seen = HashSet::new();
+        let mut writer = Self { client, config, description, manifest, analyzer, root, seen, lease };
+        match writer.prepare().await {
+            Ok(()) => Ok(writer),
+            Err(error) => {
+                writer.lease.release().await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn prepare(&mut self) -> Result<(), OpenError> {
+        self.settle_sparse().await?;
+        self.index_keys().await?;
+        let failed = collection::open_error(&self.config);
+        within(WRITE_TIMEOUT, self.record()).await.map_err(&failed)?;
+        let info = within(OPEN_TIMEOUT, self.client.collection_info(&self.config.collection)).await;
+        if collection::manifest(info.map_err(&failed)?.result.as_ref()).is_none() {
+            tracing::warn!(
+                "this Qdrant keeps no metadata of a collection (1.16 does): serve cannot see which model embedded it"
+            );
+        }
+        Ok(())
     }
 
     /// What the collection holds under these ids.
@@ -122,7 +147,41 @@ impl Writer {
     /// # Errors
     ///
     /// What kept the server from answering.
-    pub async fn finish(self, kept_files: &[String]) -> Result<usize, Error> {
+    pub async fn finish(mut self, kept_files: &[String]) -> Result<usize, Error> {
+        let deleted = self.delete_vanished(kept_files).await;
+        let forgotten = if deleted.is_ok() { self.forget_languages().await } else { Ok(()) };
+        self.lease.release().await;
+        forgotten.and(deleted)
+    }
+
+    /// Lets another run write; what was written stays.
+    pub async fn give_up(self) {
+        self.lease.release().await;
+    }
+
+    /// Takes the languages out of the record that no passage has any more: each costs every question a search.
+    async fn forget_languages(&mut self) -> Result<(), Error> {
+        let mut left = BTreeSet::new();
+        for tag in &self.manifest.languages {
+            let condition = match tag.as_str() {
+                "" => Condition::is_empty(LANGUAGE_KEY),
+                tag => Condition::matches(LANGUAGE_KEY, tag.to_owned()),
+            };
+            let request =
+                CountPointsBuilder::new(&self.config.collection).filter(Filter::must([condition])).exact(true);
+            let counted = self.attempt(|| self.client.count(request.clone())).await?;
+            if counted.result.is_some_and(|result| result.count > 0) {
+                left.insert(tag.clone());
+            }
+        }
+        if left == self.manifest.languages {
+            return Ok(());
+        }
+        self.manifest.languages = left;
+        self.attempt(|| self.record()).await
+    }
+
+    async fn delete_vanished(&self, kept_files: &[String]) -> Result<usize, Error> {
         let mut gone: Vec<PointId> = Vec::new();
         let mut offset = None;
         loop {
@@ -153,10 +212,10 @@ impl Writer {
         Ok(gone.len())
     }
 
-    /// Writes down what the collection is, and makes an index per filter key.
-    async fn record(&self, mut manifest: Manifest, before: Option<Manifest>) -> Result<(), OpenError> {
+    /// Makes an index per filter key.
+    async fn index_keys(&self) -> Result<(), OpenError> {
         let failed = collection::open_error(&self.config);
-        for key in manifest.filter_keys.iter().map(String::as_str).chain([self.root.0]) {
+        for key in self.manifest.filter_keys.iter().map(String::as_str).chain([self.root.0]) {
             if self.description.indexed_keys.iter().any(|known| known == key) {
                 continue;
             }
@@ -164,18 +223,13 @@ impl Writer {
                 CreateFieldIndexCollectionBuilder::new(&self.config.collection, key, FieldType::Keyword);
             within(WRITE_TIMEOUT, self.client.create_field_index(create.wait(true))).await.map_err(&failed)?;
         }
-        manifest.languages.extend(before.into_iter().flat_map(|before| before.languages));
-        let update = UpdateCollectionBuilder::new(&self.config.collection).metadata(metadata(&manifest));
-        within(WRITE_TIMEOUT, self.client.update_collection(update)).await.map_err(&failed)?;
-        let info = within(OPEN_TIMEOUT, self.client.collection_info(&self.config.collection))
-            .await
-            .map_err(&failed)?;
-        if collection::manifest(info.result.as_ref()).is_none() {
-            tracing::warn!(
-                "this Qdrant keeps no metadata of a collection (1.16 does): serve cannot see which model embedded it"
-            );
-        }
         Ok(())
+    }
+
+    /// Writes down what the collection is.
+    async fn record(&self) -> Result<(), QdrantError> {
+        let update = UpdateCollectionBuilder::new(&self.config.collection).metadata(metadata(&self.manifest));
+        self.client.update_collection(update).await.map(drop)
     }
 
     /// A server that cannot compute BM25 by itself gets dense vectors alone.
