@@ -3,6 +3,7 @@
 //! The engine is synchronous, so a search runs on a blocking thread, and at most one per core runs at a time: more
 //! would only make all of them slower. A search that is waiting for its turn is dropped with its reader.
 
+mod build;
 pub mod generations;
 mod journal;
 pub mod writer;
@@ -26,7 +27,8 @@ use super::{
 };
 use crate::chat::{Filter, FilterValue, Passage, Vector};
 
-pub use generations::{Build, BuildError};
+pub use build::Build;
+pub use generations::BuildError;
 pub use writer::Writer;
 
 /// How often a reader looks again when the generation it copies is replaced under its hands.

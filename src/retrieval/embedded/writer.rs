@@ -10,7 +10,8 @@ use qdrant_edge::{
 };
 use uuid::Uuid;
 
-use super::generations::{self, Build, BuildError, point_id};
+use super::build::{Build, point_id};
+use super::generations::{self, BuildError};
 use super::journal::Journal;
 use super::private_copy;
 use crate::chat::Vector;
