@@ -21,10 +21,11 @@ pub(super) async fn check(config: Config) -> Result<ExitCode, StartError> {
     let app = App::build(config).await?;
     let index = app.rag.index.description();
     let names = |names: &[String]| if names.is_empty() { "none".to_owned() } else { names.join(", ") };
-    let dense = index.dense.iter().map(|(name, size)| format!("{} ({size})", shown(name)));
+    let dense: Vec<String> =
+        index.dense.iter().map(|(name, size)| format!("{} ({size})", shown(name))).collect();
     say!("index             {}", index.place);
     say!("points            {}", index.points);
-    say!("dense vectors     {}", dense.collect::<Vec<_>>().join(", "));
+    say!("dense vectors     {}", names(&dense));
     say!("sparse vectors    {}", names(&index.sparse));
     let size = if index.dimensions == 0 { "sparse".to_owned() } else { format!("{} values", index.dimensions) };
     say!("searched          {}, {size}, {}", shown(&index.vector_name), index.distance);

@@ -78,7 +78,10 @@ fn best(mut legs: Vec<Vec<Candidate<Payload>>>, reading: &Reading, top_k: usize)
 fn settle_ties(leg: &mut [Candidate<Payload>]) {
     let best = leg.iter().map(|candidate| candidate.score.abs()).fold(f64::MIN_POSITIVE, f64::max);
     let digits = |candidate: &Candidate<Payload>| (candidate.score / best * MEANT_DIGITS).round();
-    leg.sort_by(|a, b| digits(b).total_cmp(&digits(a)).then_with(|| a.id.cmp(&b.id)));
+    // Neighbours only: whether more or less is better depends on the collection's distance.
+    for alike in leg.chunk_by_mut(|a, b| digits(a) == digits(b)) {
+        alike.sort_by(|a, b| a.id.cmp(&b.id));
+    }
 }
 
 /// Whether a stored passage's file is one of these, or in one of these folders.
