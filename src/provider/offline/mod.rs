@@ -169,10 +169,15 @@ fn quote(question: &str, passages: &[Passage]) -> Option<String> {
     Some(quoted.join("\n\n"))
 }
 
-/// How much the question is the passage's heading in other order: "What is X?" and the page "What X is". Here every
-/// word counts, so that a question whose words are all common still finds its page.
+/// How much the question is the heading right above the passage: "What is X?" and the section "X", or the page "What X
+/// is". In the second case every word counts, so that a question whose words are all common still finds its page.
 fn likeness(question: &str, passage: &Passage) -> f64 {
-    let heading = passage.section.as_deref().unwrap_or(&passage.title);
+    let heading =
+        passage.section.as_deref().and_then(|path| path.rsplit(" › ").next()).unwrap_or(&passage.title);
+    let forms = |text: &str| -> HashSet<String> { words(text).into_iter().map(|word| word.form).collect() };
+    if !forms(heading).is_empty() && forms(heading) == forms(question) {
+        return 2.0;
+    }
     let all = |text: &str| -> HashSet<String> {
         let lower = text.to_lowercase();
         let runs = lower.split(|c: char| !c.is_alphanumeric()).filter(|run| !run.is_empty());
@@ -338,6 +343,20 @@ mod tests {
         for question in ["How can I erase a file?", "how to delte a file", "Wie lösche ich eine Datei?"] {
             assert!(quote(question, &passages).is_some_and(|answer| answer.contains("[2]")), "{question}");
         }
+    }
+
+    #[test]
+    fn the_section_of_the_very_name_is_quoted_before_another_that_says_the_word() {
+        let under = |section: &str, text: &str| Passage {
+            section: Some(section.to_owned()),
+            ..passage("Glossary", text)
+        };
+        let passages = [
+            under("Links › Stores", "Articles about a store and its stores."),
+            under("Terms › Store", "A store holds the state."),
+        ];
+        let answer = quote("What is a store?", &passages).unwrap();
+        assert!(answer.contains("“A store holds the state.” [2]") && !answer.contains("Articles"), "{answer}");
     }
 
     #[test]
