@@ -68,16 +68,14 @@ impl Remote {
     ) -> Result<Self, OpenError> {
         let client =
             connect(&config, timeout).map_err(|error| OpenError::Unusable(format!("QDRANT_URL: {error}")))?;
-        let description = collection::look(&client, &config, &reading).await?;
+        let mut description = collection::look(&client, &config, &reading).await?;
         let unfit = unfit(description.manifest.as_ref(), &description.vector_name, model);
         if let Some(cause) = unfit {
             return Err(OpenError::Unusable(format!("{} {cause}", description.place)));
         }
+        settle_sparse(&client, &config, &mut description, "retrieval is dense only").await?;
         let languages = RwLock::new(languages(description.manifest.as_ref()));
-        let model = model.to_owned();
-        let mut remote = Self { client, config, reading, timeout, model, description, languages };
-        remote.settle_sparse().await?;
-        Ok(remote)
+        Ok(Self { client, config, reading, timeout, model: model.to_owned(), description, languages })
     }
 
     /// Whether the server answers, and takes the key; the collection need not be there.
@@ -201,16 +199,6 @@ impl Remote {
         }
         query.into()
     }
-
-    /// A server that cannot compute BM25 by itself gets dense queries alone, and the log says so.
-    async fn settle_sparse(&mut self) -> Result<(), OpenError> {
-        let Some(sparse) = &self.description.sparse_name else { return Ok(()) };
-        if !computes_bm25(&self.client, &self.config, sparse).await? {
-            tracing::warn!(sparse, "this Qdrant does not compute BM25 (1.15 does): retrieval is dense only");
-            self.description.sparse_name = None;
-        }
-        Ok(())
-    }
 }
 
 /// Why a collection with this manifest and searched vector cannot be searched with `model`.
@@ -227,6 +215,21 @@ fn unfit(manifest: Option<&Manifest>, vector_name: &str, model: &str) -> Option<
 
 fn languages(manifest: Option<&Manifest>) -> Vec<String> {
     manifest.map_or(Vec::new(), |manifest| manifest.languages.iter().cloned().collect())
+}
+
+/// Gives up the sparse vector where the server cannot compute BM25 by itself; the log says so, with the `consequence`.
+async fn settle_sparse(
+    client: &Qdrant,
+    config: &RemoteConfig,
+    description: &mut Description,
+    consequence: &str,
+) -> Result<(), OpenError> {
+    let Some(sparse) = &description.sparse_name else { return Ok(()) };
+    if !computes_bm25(client, config, sparse).await? {
+        tracing::warn!(sparse, "this Qdrant does not compute BM25 (1.15 does): {consequence}");
+        description.sparse_name = None;
+    }
+    Ok(())
 }
 
 /// Whether the server computes BM25 vectors by itself.

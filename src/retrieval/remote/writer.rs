@@ -16,7 +16,7 @@ use qdrant_client::{Qdrant, QdrantError};
 use uuid::Uuid;
 
 use super::lease::Lease;
-use super::{OPEN_TIMEOUT, collection, connect, document, fault, json, vector_of, within};
+use super::{OPEN_TIMEOUT, collection, connect, document, fault, json, settle_sparse, vector_of, within};
 use crate::chat::Vector;
 use crate::config::RemoteConfig;
 use crate::retrieval::bm25::Analyzer;
@@ -93,7 +93,8 @@ impl Writer {
     }
 
     async fn prepare(&mut self) -> Result<(), OpenError> {
-        self.settle_sparse().await?;
+        let consequence = "passages get dense vectors only";
+        settle_sparse(&self.client, &self.config, &mut self.description, consequence).await?;
         self.index_keys().await?;
         let failed = collection::open_error(&self.config);
         within(WRITE_TIMEOUT, self.record()).await.map_err(&failed)?;
@@ -230,16 +231,6 @@ impl Writer {
     async fn record(&self) -> Result<(), QdrantError> {
         let update = UpdateCollectionBuilder::new(&self.config.collection).metadata(metadata(&self.manifest));
         self.client.update_collection(update).await.map(drop)
-    }
-
-    /// A server that cannot compute BM25 by itself gets dense vectors alone.
-    async fn settle_sparse(&mut self) -> Result<(), OpenError> {
-        let Some(sparse) = self.description.sparse_name.clone() else { return Ok(()) };
-        if !super::computes_bm25(&self.client, &self.config, &sparse).await? {
-            tracing::warn!("this Qdrant does not compute BM25 (1.15 does): passages get dense vectors only");
-            self.description.sparse_name = None;
-        }
-        Ok(())
     }
 
     fn point(&self, point: Point) -> PointStruct {
