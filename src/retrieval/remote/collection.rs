@@ -87,7 +87,6 @@ fn describe(config: &RemoteConfig, info: &CollectionInfo) -> Result<Description,
     // A multivector (late interaction) cannot be searched with one embedding.
     let mut dense: Vec<_> = all.into_iter().filter(|(_, params)| params.multivector_config.is_none()).collect();
     dense.sort_by(|a, b| a.0.cmp(&b.0));
-    let written = manifest(Some(info));
     let mut sparse: Vec<String> = info
         .config
         .iter()
@@ -95,20 +94,21 @@ fn describe(config: &RemoteConfig, info: &CollectionInfo) -> Result<Description,
         .flat_map(|sparse| sparse.map.keys().cloned())
         .collect();
     sparse.sort();
+    let offline = Description {
+        place: place(config),
+        points: info.points_count.unwrap_or(0),
+        dense: dense.iter().map(|(name, params)| (name.clone(), params.size)).collect(),
+        sparse: sparse.clone(),
+        vector_name: OFFLINE.to_owned(),
+        dimensions: 0,
+        distance: "Dot with IDF".to_owned(),
+        sparse_name: None,
+        payload_keys: Vec::new(),
+        indexed_keys: info.payload_schema.keys().cloned().collect(),
+        manifest: manifest(Some(info)),
+    };
     if dense.is_empty() && sparse == [OFFLINE] {
-        return Ok(Description {
-            place: place(config),
-            points: info.points_count.unwrap_or(0),
-            dense: Vec::new(),
-            sparse,
-            vector_name: OFFLINE.to_owned(),
-            dimensions: 0,
-            distance: "Dot with IDF".to_owned(),
-            sparse_name: None,
-            payload_keys: Vec::new(),
-            indexed_keys: info.payload_schema.keys().cloned().collect(),
-            manifest: written,
-        });
+        return Ok(offline);
     }
     let names: Vec<&str> = dense.iter().map(|(name, _)| name.as_str()).collect();
     let chosen =
@@ -129,17 +129,11 @@ fn describe(config: &RemoteConfig, info: &CollectionInfo) -> Result<Description,
     )?
     .map(str::to_owned);
     Ok(Description {
-        place: place(config),
-        points: info.points_count.unwrap_or(0),
-        dense: dense.iter().map(|(name, params)| (name.clone(), params.size)).collect(),
         vector_name: name.clone(),
         dimensions: usize::try_from(params.size).unwrap_or(0),
         distance: params.distance().as_str_name().to_owned(),
         sparse_name,
-        sparse,
-        payload_keys: Vec::new(),
-        indexed_keys: info.payload_schema.keys().cloned().collect(),
-        manifest: written,
+        ..offline
     })
 }
 
