@@ -32,7 +32,8 @@ pub fn chunks(blocks: Vec<Block>) -> Vec<Chunk> {
     let mut texts = Vec::new();
     let mut close = |path: &[(u8, String)], anchor: &Option<String>, texts: &mut Vec<String>| {
         let section: Vec<String> = path.iter().map(|(_, text)| text.clone()).collect();
-        let packed = pack(std::mem::take(texts)).into_iter();
+        let pieces = std::mem::take(texts).into_iter().flat_map(|block| split(&block));
+        let packed = pack(pieces, "\n\n", MAX_CHUNK_TOKENS).into_iter();
         chunks.extend(packed.map(|text| Chunk { section: section.clone(), anchor: anchor.clone(), text }));
     };
     for block in blocks {
@@ -53,21 +54,21 @@ pub fn chunks(blocks: Vec<Block>) -> Vec<Chunk> {
     chunks
 }
 
-/// Packs a section's blocks into as few chunks as their bound allows.
-fn pack(blocks: Vec<String>) -> Vec<String> {
+/// Joins pieces as long as `max` estimated tokens allow it.
+fn pack(pieces: impl Iterator<Item = String>, separator: &str, max: usize) -> Vec<String> {
     let mut packed: Vec<String> = Vec::new();
     let mut room = 0;
-    for piece in blocks.iter().flat_map(|block| split(block)) {
+    for piece in pieces {
         let tokens = estimated_tokens(&piece) + 1;
         match packed.last_mut() {
             Some(last) if tokens <= room => {
-                last.push_str("\n\n");
+                last.push_str(separator);
                 last.push_str(&piece);
                 room -= tokens;
             }
             _ => {
                 packed.push(piece);
-                room = MAX_CHUNK_TOKENS.saturating_sub(tokens);
+                room = max.saturating_sub(tokens);
             }
         }
     }
@@ -78,7 +79,7 @@ fn pack(blocks: Vec<String>) -> Vec<String> {
 fn split(block: &str) -> Vec<String> {
     let mut lines: Vec<&str> = block.lines().collect();
     let first = lines.first().map_or("", |line| line.trim_start());
-    let is_code = first.starts_with("```") || first.starts_with("~~~");
+    let is_code = is_fence(first);
     let max = if is_code { MAX_CODE_TOKENS } else { MAX_CHUNK_TOKENS };
     if estimated_tokens(block) <= max {
         return vec![block.to_owned()];
@@ -100,7 +101,8 @@ fn split(block: &str) -> Vec<String> {
     let units = if is_code { lines.into_iter().map(str::to_owned).collect() } else { units(&lines) };
     let pieces =
         units.into_iter().flat_map(|unit| if unit.contains('\n') { vec![unit] } else { slices(&unit, room) });
-    group(pieces.collect(), room).into_iter().map(whole).collect()
+    let parts = pack(pieces, "\n", room).into_iter().filter(|part| !part.trim().is_empty());
+    parts.map(whole).collect()
 }
 
 /// Lines as they are, but the code among them whole as long as a model can read it.
@@ -108,8 +110,7 @@ fn units(lines: &[&str]) -> Vec<String> {
     let mut units: Vec<String> = Vec::new();
     let mut code: Option<Vec<&str>> = None;
     for line in lines {
-        let is_fence = line.trim_start().starts_with("```") || line.trim_start().starts_with("~~~");
-        match (&mut code, is_fence) {
+        match (&mut code, is_fence(line)) {
             (None, true) => code = Some(vec![*line]),
             (None, false) => units.push((*line).to_owned()),
             (Some(block), false) => block.push(line),
@@ -124,34 +125,16 @@ fn units(lines: &[&str]) -> Vec<String> {
     units
 }
 
+fn is_fence(line: &str) -> bool {
+    line.trim_start().starts_with("```") || line.trim_start().starts_with("~~~")
+}
+
 fn whole_or_lines(block: &[&str]) -> Vec<String> {
     let whole = block.join("\n");
     if estimated_tokens(&whole) <= MAX_CODE_TOKENS {
         return vec![whole];
     }
     block.iter().map(|line| (*line).to_owned()).collect()
-}
-
-/// Joins lines as long as they fit.
-fn group(lines: Vec<String>, room: usize) -> Vec<String> {
-    let mut parts: Vec<String> = Vec::new();
-    let mut left = 0;
-    for line in lines {
-        let tokens = estimated_tokens(&line) + 1;
-        match parts.last_mut() {
-            Some(last) if tokens <= left => {
-                last.push('\n');
-                last.push_str(&line);
-                left -= tokens;
-            }
-            _ => {
-                left = room.saturating_sub(tokens);
-                parts.push(line);
-            }
-        }
-    }
-    parts.retain(|part| !part.trim().is_empty());
-    parts
 }
 
 /// A line in pieces that fit, cut after sentences or words where it has them.
