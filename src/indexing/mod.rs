@@ -18,6 +18,9 @@ mod site;
 
 use regex::Regex;
 
+use markdown::{Block, Links};
+use matter::Matter;
+
 pub use folder::{Folder, Skipped};
 pub use page::{Entry, Page, Root};
 pub use progress::Progress;
@@ -83,8 +86,18 @@ impl Docs {
     ///
     /// Why it cannot be read.
     pub fn page(&self, root: &Root, file: &str) -> Result<Option<Page>, Skipped> {
+        let (matter, blocks) = self.blocks(file, &Links::Drop)?;
+        Ok(Page::new(root, file, &matter, blocks))
+    }
+
+    /// A file's front matter and the blocks of its page.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be read.
+    fn blocks(&self, file: &str, links: &Links<'_>) -> Result<(Matter, Vec<Block>), Skipped> {
         let source = self.source(file)?;
-        Page::read(root, file, &source, &|file| self.imported(file))
+        page::blocks(file, &source, &|file| self.imported(file), links)
             .map_err(|cause| Skipped { file: file.to_owned(), cause })
     }
 
@@ -102,9 +115,13 @@ impl Docs {
 
     /// The pages one after the other, but for the `skipped` files.
     pub fn pages<'a>(&'a self, root: &'a Root, skipped: &'a [Skipped]) -> impl Iterator<Item = Page> + 'a {
-        let readable =
-            self.files().into_iter().filter(|file| skipped.iter().all(|skipped| skipped.file != *file));
-        readable.filter_map(|file| self.page(root, file).ok().flatten())
+        self.files_but(skipped).into_iter().filter_map(|file| self.page(root, file).ok().flatten())
+    }
+
+    /// The files but for the `skipped` ones.
+    fn files_but(&self, skipped: &[Skipped]) -> Vec<&str> {
+        let is_skipped = |file: &str| skipped.iter().any(|skipped| skipped.file == file);
+        self.files().into_iter().filter(|file| !is_skipped(file)).collect()
     }
 }
 

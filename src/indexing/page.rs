@@ -84,29 +84,24 @@ pub struct Entry {
 }
 
 impl Page {
-    /// Reads a file; `None` for a draft and an unlisted page. `files` gives the sources of files that it imports.
-    ///
-    /// # Errors
-    ///
-    /// What is wrong with the front matter or the MDX.
-    pub fn read(root: &Root, file: &str, source: &str, files: &Files<'_>) -> Result<Option<Self>, String> {
-        let (matter, blocks) = blocks(file, source, files, &Links::Drop)?;
+    /// The page of a file's [`blocks`]; `None` for a draft and an unlisted page.
+    pub fn new(root: &Root, file: &str, matter: &Matter, blocks: Vec<Block>) -> Option<Self> {
         if matter.hidden {
-            return Ok(None);
+            return None;
         }
-        let title = title(file, &matter, &blocks);
+        let title = title(file, matter, &blocks);
         let label = matter.sidebar_label.iter().filter(|label| **label != title);
         let lead: Vec<&str> = label.chain(&matter.description).map(String::as_str).collect();
         let keys = root.filter_keys.iter().filter(|key| !matches!(key.as_str(), VERSION_KEY | LANGUAGE_KEY));
         let values = keys.filter_map(|key| Some((key.clone(), filterable(matter.all.get(key)?)?))).collect();
-        Ok(Some(Self {
+        Some(Self {
             file: file.to_owned(),
-            address: address(root, file, &matter),
+            address: address(root, file, matter),
             lead: lead.join("\n"),
             title,
             chunks: chunks(blocks),
             values,
-        }))
+        })
     }
 
     /// Its passages, in the order of the text.
@@ -245,11 +240,16 @@ mod tests {
         }
     }
 
+    fn read(root: &Root, file: &str, source: &str, files: &Files<'_>) -> Result<Option<Page>, String> {
+        let (matter, blocks) = blocks(file, source, files, &Links::Drop)?;
+        Ok(Page::new(root, file, &matter, blocks))
+    }
+
     #[test]
     fn a_page_becomes_passages_with_everything_they_are_found_and_cited_by() {
         let source = "---\nsidebar_label: Start\ndescription: About kettles.\nproduct: [kettle, 3, {}]\n---\n# Kettle\n\nHi.\n\n## Set up {#set up}\n\n### Wire it\n\nPlug.\n";
         let root = Root { version: Some("2.x".into()), language: Some("en".into()), ..root() };
-        let page = Page::read(&root, "a b.md", source, &|_| Ok(None)).unwrap().unwrap();
+        let page = read(&root, "a b.md", source, &|_| Ok(None)).unwrap().unwrap();
         let entries = page.entries(&root);
         assert_eq!(entries[0].text, "Kettle\nStart\nAbout kettles.\n\nHi.");
         assert_eq!(entries[1].text, "Kettle\nSet up › Wire it\n\nPlug.");
@@ -261,7 +261,7 @@ mod tests {
     #[test]
     fn the_same_place_keeps_its_id_and_another_root_has_others() {
         let ids = |root: &Root, source: &str| -> Vec<Uuid> {
-            let page = Page::read(root, "a.md", source, &|_| Ok(None)).unwrap().unwrap();
+            let page = read(root, "a.md", source, &|_| Ok(None)).unwrap().unwrap();
             page.entries(root).into_iter().map(|entry| entry.id).collect()
         };
         assert_eq!(ids(&root(), "## A\n\nx"), ids(&root(), "## A\n\nother text"));
@@ -272,12 +272,12 @@ mod tests {
     #[test]
     fn the_site_makes_addresses_absolute_and_a_title_is_always_found() {
         let root = Root { site: Url::parse("https://x.example/base/").ok(), ..root() };
-        let page = Page::read(&root, "01-a.md", "x", &|_| Ok(None)).unwrap().unwrap();
+        let page = read(&root, "01-a.md", "x", &|_| Ok(None)).unwrap().unwrap();
         assert_eq!(page.title, "a");
         assert_eq!(page.entries(&root)[0].payload["url"], "https://x.example/base/docs/a");
-        let page = Page::read(&root, "a.md", "## B\n\n# C\n", &|_| Ok(None)).unwrap().unwrap();
+        let page = read(&root, "a.md", "## B\n\n# C\n", &|_| Ok(None)).unwrap().unwrap();
         assert_eq!(page.title, "a", "a title is the first heading, or none is");
-        assert_eq!(Page::read(&root, "a.md", "---\nunlisted: true\n---\nx", &|_| Ok(None)).unwrap(), None);
+        assert_eq!(read(&root, "a.md", "---\nunlisted: true\n---\nx", &|_| Ok(None)).unwrap(), None);
     }
 
     #[test]
@@ -291,11 +291,11 @@ mod tests {
             _ => Ok(None),
         };
         let source = "import Part from './_part.mdx';\nimport None from './_none.mdx';\n\n## A\n\nOwn.\n\n<Part />\n\n<None />\n\n## A\n\nLast.\n";
-        let page = Page::read(&root(), "a/b.mdx", source, &files).unwrap().unwrap();
+        let page = read(&root(), "a/b.mdx", source, &files).unwrap().unwrap();
         let made: Vec<(&str, &str)> =
             page.chunks.iter().map(|chunk| (chunk.anchor.as_deref().unwrap(), chunk.text.as_str())).collect();
-        let error = Page::read(&root(), "b.mdx", "import Bad from '@site/docs/_bad.mdx';\n\n<Bad />\n", &files)
-            .unwrap_err();
+        let error =
+            read(&root(), "b.mdx", "import Bad from '@site/docs/_bad.mdx';\n\n<Bad />\n", &files).unwrap_err();
         assert!(error.starts_with("it imports _bad.mdx: it is not valid MDX"), "{error}");
         assert_eq!((made[0], made[2]), (("a", "Own."), ("a-1", "Last.")));
         assert!(made[1].0 == "a" && made[1].1.starts_with("Shared.\n\nDeep."), "{made:?}");

@@ -132,9 +132,7 @@ async fn write(
     let Job { docs, root, embedding, .. } = job;
     let mut done = Summary::default();
     let (mut batch, mut tokens) = (Vec::new(), 0);
-    let is_skipped = |file: &&str| skipped.iter().any(|skipped| skipped.file == *file);
-    let files: Vec<&str> = docs.files().into_iter().filter(|file| !is_skipped(file)).collect();
-    for file in files {
+    for file in docs.files_but(skipped) {
         let page = match docs.page(root, file) {
             Ok(page) => page,
             // It has changed since it was surveyed.
@@ -236,23 +234,21 @@ impl Target {
         let (mut points, mut unchanged, mut fresh) = (Vec::new(), Vec::new(), Vec::new());
         for entry in batch {
             let hash = hash(&entry, embedding);
-            let mut payload = entry.payload.clone();
+            let Entry { id, title, heading, text, mut payload } = entry;
             payload.insert(HASH_KEY.to_owned(), hash.to_string().into());
-            let before =
-                stored.get(&entry.id).filter(|before| before.payload.get(HASH_KEY) == payload.get(HASH_KEY));
+            let before = stored.get(&id).filter(|before| before.payload.get(HASH_KEY) == payload.get(HASH_KEY));
             let vector = match before {
                 Some(before) => Some(before.vector.clone()),
                 None => self.recall(hash)?.map(Vector::Dense),
             };
             if before.is_some_and(|before| before.is_whole && before.payload == payload) {
-                unchanged.push(entry.id);
+                unchanged.push(id);
             }
             if vector.is_none() {
-                let Entry { title, heading, text, .. } = entry.clone();
-                fresh.push(Fresh { place: points.len(), hash, title, heading, text });
+                fresh.push(Fresh { place: points.len(), hash, title, heading, text: text.clone() });
             }
             let vector = vector.unwrap_or(Vector::Dense(Vec::new()));
-            points.push(Point { id: entry.id, vector, text: entry.text, payload });
+            points.push(Point { id, vector, text, payload });
         }
         done.chunks += points.len();
         done.embedded += fresh.len();

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use percent_encoding::percent_decode_str;
 
 use super::markdown::{Block, Links};
-use super::page::{address, blocks, title};
+use super::page::{address, title};
 use super::{Docs, Root, Skipped, parser, routes};
 
 /// The pages of one root.
@@ -34,9 +34,7 @@ impl Site {
     /// Finds out which page is where; files that cannot be read are left out.
     pub fn new(docs: Docs, root: &Root) -> Self {
         let page = |file: &&str| {
-            let source = docs.source(file).ok()?;
-            let files = |file: &str| docs.imported(file);
-            let (matter, blocks) = blocks(file, &source, &files, &Links::Drop).ok()?;
+            let (matter, blocks) = docs.blocks(file, &Links::Drop).ok()?;
             let (address, title) = (address(root, file, &matter), title(file, &matter, &blocks));
             (!matter.hidden).then(|| SitePage { address, title, file: (*file).to_owned() })
         };
@@ -59,11 +57,8 @@ impl Site {
     ///
     /// Why the file cannot be read now.
     pub fn html(&self, page: &SitePage) -> Result<String, Skipped> {
-        let source = self.docs.source(&page.file)?;
         let link = |target: &str| routes::link(target, &page.file, |file| self.addresses.get(file).cloned());
-        let files = |file: &str| self.docs.imported(file);
-        let blocks = blocks(&page.file, &source, &files, &Links::Keep(&link));
-        let (_, blocks) = blocks.map_err(|cause| Skipped { file: page.file.clone(), cause })?;
+        let (_, blocks) = self.docs.blocks(&page.file, &Links::Keep(&link))?;
         let has_title = matches!(blocks.first(), Some(Block::Heading { level: 1, .. }));
         let title = (!has_title).then(|| format!("<h1>{}</h1>\n", escape(&page.title)));
         Ok(title.into_iter().chain(blocks.iter().map(block)).collect())
