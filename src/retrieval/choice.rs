@@ -31,8 +31,11 @@ pub(super) fn choose(ranked: impl Iterator<Item = Passage>, top_k: usize) -> Vec
             }
             continue;
         }
+        if chosen.len() == top_k {
+            continue;
+        }
         let words = words(&passage.text);
-        if chosen.len() == top_k || texts.iter().any(|other| alike(other, &words) >= MIN_DUPLICATE) {
+        if texts.iter().any(|other| alike(other, &words) >= MIN_DUPLICATE) {
             continue;
         }
         let page = passage.url.split('#').next().unwrap_or_default();

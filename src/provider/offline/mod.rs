@@ -175,7 +175,8 @@ fn likeness(question: &str, passage: &Passage) -> f64 {
     let heading =
         passage.section.as_deref().and_then(|path| path.rsplit(" › ").next()).unwrap_or(&passage.title);
     let forms = |text: &str| -> HashSet<String> { words(text).into_iter().map(|word| word.form).collect() };
-    if !forms(heading).is_empty() && forms(heading) == forms(question) {
+    let named = forms(heading);
+    if !named.is_empty() && named == forms(question) {
         return 2.0;
     }
     let all = |text: &str| -> HashSet<String> {
