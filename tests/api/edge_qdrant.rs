@@ -233,30 +233,7 @@ service! {
             self.answer("query_batch", request, State::query_batch).await
         }
     }
-    unused {
-        update_vectors(UpdatePointVectors) -> PointsOperationResponse;
-        delete_vectors(DeletePointVectors) -> PointsOperationResponse;
-        set_payload(SetPayloadPoints) -> PointsOperationResponse;
-        overwrite_payload(SetPayloadPoints) -> PointsOperationResponse;
-        delete_payload(DeletePayloadPoints) -> PointsOperationResponse;
-        clear_payload(ClearPayloadPoints) -> PointsOperationResponse;
-        delete_field_index(DeleteFieldIndexCollection) -> PointsOperationResponse;
-        create_vector_name(CreateVectorNameRequest) -> PointsOperationResponse;
-        delete_vector_name(DeleteVectorNameRequest) -> PointsOperationResponse;
-        search(SearchPoints) -> SearchResponse;
-        search_batch(SearchBatchPoints) -> SearchBatchResponse;
-        search_groups(SearchPointGroups) -> SearchGroupsResponse;
-        recommend(RecommendPoints) -> RecommendResponse;
-        recommend_batch(RecommendBatchPoints) -> RecommendBatchResponse;
-        recommend_groups(RecommendPointGroups) -> RecommendGroupsResponse;
-        discover(DiscoverPoints) -> DiscoverResponse;
-        discover_batch(DiscoverBatchPoints) -> DiscoverBatchResponse;
-        update_batch(UpdateBatchPoints) -> UpdateBatchResponse;
-        query_groups(QueryPointGroups) -> QueryGroupsResponse;
-        facet(FacetCounts) -> FacetResponse;
-        search_matrix_pairs(SearchMatrixPoints) -> SearchMatrixPairsResponse;
-        search_matrix_offsets(SearchMatrixPoints) -> SearchMatrixOffsetsResponse;
-    }
+    unused {}
 }
 
 service! {
@@ -280,16 +257,7 @@ service! {
             self.answer("delete_collection", request, State::remove).await
         }
     }
-    unused {
-        update_aliases(ChangeAliases) -> CollectionOperationResponse;
-        list_collection_aliases(ListCollectionAliasesRequest) -> ListAliasesResponse;
-        list_aliases(ListAliasesRequest) -> ListAliasesResponse;
-        collection_cluster_info(CollectionClusterInfoRequest) -> CollectionClusterInfoResponse;
-        update_collection_cluster_setup(UpdateCollectionClusterSetupRequest) -> UpdateCollectionClusterSetupResponse;
-        create_shard_key(CreateShardKeyRequest) -> CreateShardKeyResponse;
-        delete_shard_key(DeleteShardKeyRequest) -> DeleteShardKeyResponse;
-        list_shard_keys(ListShardKeysRequest) -> ListShardKeysResponse;
-    }
+    unused {}
 }
 
 service! {

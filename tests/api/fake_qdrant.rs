@@ -234,9 +234,52 @@ fn leg(behaviour: &Behaviour, query: &QueryPoints) -> Result<Vec<ScoredPoint>, S
     Ok(ids.into_iter().take(query.limit() as usize).map(point).collect())
 }
 
-/// Implements a service whose other methods no test may reach.
+/// Implements a service whose other methods no test may reach; those that neither fake has are here.
 macro_rules! service {
-    ($service:ident { $($own:item)* } unused { $($name:ident($request:ident) -> $response:ident;)* }) => {
+    (Points { $($own:item)* } unused { $($unused:tt)* }) => {
+        service! { @all Points { $($own)* } unused {
+            update_vectors(UpdatePointVectors) -> PointsOperationResponse;
+            delete_vectors(DeletePointVectors) -> PointsOperationResponse;
+            set_payload(SetPayloadPoints) -> PointsOperationResponse;
+            overwrite_payload(SetPayloadPoints) -> PointsOperationResponse;
+            delete_payload(DeletePayloadPoints) -> PointsOperationResponse;
+            clear_payload(ClearPayloadPoints) -> PointsOperationResponse;
+            delete_field_index(DeleteFieldIndexCollection) -> PointsOperationResponse;
+            create_vector_name(CreateVectorNameRequest) -> PointsOperationResponse;
+            delete_vector_name(DeleteVectorNameRequest) -> PointsOperationResponse;
+            search(SearchPoints) -> SearchResponse;
+            search_batch(SearchBatchPoints) -> SearchBatchResponse;
+            search_groups(SearchPointGroups) -> SearchGroupsResponse;
+            recommend(RecommendPoints) -> RecommendResponse;
+            recommend_batch(RecommendBatchPoints) -> RecommendBatchResponse;
+            recommend_groups(RecommendPointGroups) -> RecommendGroupsResponse;
+            discover(DiscoverPoints) -> DiscoverResponse;
+            discover_batch(DiscoverBatchPoints) -> DiscoverBatchResponse;
+            update_batch(UpdateBatchPoints) -> UpdateBatchResponse;
+            query_groups(QueryPointGroups) -> QueryGroupsResponse;
+            facet(FacetCounts) -> FacetResponse;
+            search_matrix_pairs(SearchMatrixPoints) -> SearchMatrixPairsResponse;
+            search_matrix_offsets(SearchMatrixPoints) -> SearchMatrixOffsetsResponse;
+            $($unused)*
+        } }
+    };
+    (Collections { $($own:item)* } unused { $($unused:tt)* }) => {
+        service! { @all Collections { $($own)* } unused {
+            update_aliases(ChangeAliases) -> CollectionOperationResponse;
+            list_collection_aliases(ListCollectionAliasesRequest) -> ListAliasesResponse;
+            list_aliases(ListAliasesRequest) -> ListAliasesResponse;
+            collection_cluster_info(CollectionClusterInfoRequest) -> CollectionClusterInfoResponse;
+            update_collection_cluster_setup(UpdateCollectionClusterSetupRequest) -> UpdateCollectionClusterSetupResponse;
+            create_shard_key(CreateShardKeyRequest) -> CreateShardKeyResponse;
+            delete_shard_key(DeleteShardKeyRequest) -> DeleteShardKeyResponse;
+            list_shard_keys(ListShardKeysRequest) -> ListShardKeysResponse;
+            $($unused)*
+        } }
+    };
+    (Qdrant { $($own:item)* } unused { $($unused:tt)* }) => {
+        service! { @all Qdrant { $($own)* } unused { $($unused)* } }
+    };
+    (@all $service:ident { $($own:item)* } unused { $($name:ident($request:ident) -> $response:ident;)* }) => {
         #[tonic::async_trait]
         impl $service for Service {
             $($own)*
@@ -265,30 +308,8 @@ service! {
         upsert(UpsertPoints) -> PointsOperationResponse;
         delete(DeletePoints) -> PointsOperationResponse;
         get(GetPoints) -> GetResponse;
-        update_vectors(UpdatePointVectors) -> PointsOperationResponse;
-        delete_vectors(DeletePointVectors) -> PointsOperationResponse;
-        set_payload(SetPayloadPoints) -> PointsOperationResponse;
-        overwrite_payload(SetPayloadPoints) -> PointsOperationResponse;
-        delete_payload(DeletePayloadPoints) -> PointsOperationResponse;
-        clear_payload(ClearPayloadPoints) -> PointsOperationResponse;
         create_field_index(CreateFieldIndexCollection) -> PointsOperationResponse;
-        delete_field_index(DeleteFieldIndexCollection) -> PointsOperationResponse;
-        create_vector_name(CreateVectorNameRequest) -> PointsOperationResponse;
-        delete_vector_name(DeleteVectorNameRequest) -> PointsOperationResponse;
-        search(SearchPoints) -> SearchResponse;
-        search_batch(SearchBatchPoints) -> SearchBatchResponse;
-        search_groups(SearchPointGroups) -> SearchGroupsResponse;
-        recommend(RecommendPoints) -> RecommendResponse;
-        recommend_batch(RecommendBatchPoints) -> RecommendBatchResponse;
-        recommend_groups(RecommendPointGroups) -> RecommendGroupsResponse;
-        discover(DiscoverPoints) -> DiscoverResponse;
-        discover_batch(DiscoverBatchPoints) -> DiscoverBatchResponse;
         count(CountPoints) -> CountResponse;
-        update_batch(UpdateBatchPoints) -> UpdateBatchResponse;
-        query_groups(QueryPointGroups) -> QueryGroupsResponse;
-        facet(FacetCounts) -> FacetResponse;
-        search_matrix_pairs(SearchMatrixPoints) -> SearchMatrixPairsResponse;
-        search_matrix_offsets(SearchMatrixPoints) -> SearchMatrixOffsetsResponse;
     }
 }
 
@@ -305,15 +326,7 @@ service! {
         create(CreateCollection) -> CollectionOperationResponse;
         update(UpdateCollection) -> CollectionOperationResponse;
         delete(DeleteCollection) -> CollectionOperationResponse;
-        update_aliases(ChangeAliases) -> CollectionOperationResponse;
-        list_collection_aliases(ListCollectionAliasesRequest) -> ListAliasesResponse;
-        list_aliases(ListAliasesRequest) -> ListAliasesResponse;
-        collection_cluster_info(CollectionClusterInfoRequest) -> CollectionClusterInfoResponse;
         collection_exists(CollectionExistsRequest) -> CollectionExistsResponse;
-        update_collection_cluster_setup(UpdateCollectionClusterSetupRequest) -> UpdateCollectionClusterSetupResponse;
-        create_shard_key(CreateShardKeyRequest) -> CreateShardKeyResponse;
-        delete_shard_key(DeleteShardKeyRequest) -> DeleteShardKeyResponse;
-        list_shard_keys(ListShardKeysRequest) -> ListShardKeysResponse;
     }
 }
 
