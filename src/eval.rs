@@ -85,12 +85,19 @@ pub fn read(text: &str) -> Result<Vec<Case>, String> {
 /// What came of one question.
 #[derive(Debug, Clone)]
 struct Outcome {
+    /// `None` where the question has no gold.
+    retrieved: Option<Retrieved>,
+    /// `None` where the question failed.
+    summary: Option<Summary>,
+}
+
+/// How much of a question's gold was found.
+#[derive(Debug, Clone, Copy)]
+struct Retrieved {
     /// Rank of the first passage that is gold, from 1.
     first: Option<usize>,
     /// Share of the gold that was found.
     recall: f64,
-    /// `None` where the question failed.
-    summary: Option<Summary>,
 }
 
 /// The measures of one kind of question.
@@ -169,7 +176,8 @@ pub async fn run(rag: &Rag, cases: &[Case], top_k: usize) -> Report {
         }
         let recall = hits as f64 / gold.len().clamp(1, top_k) as f64;
         let kind = case.kind.as_deref().unwrap_or("question");
-        outcomes.push((kind, Outcome { first: first.or(gold.is_empty().then_some(0)), recall, summary }));
+        let retrieved = (!gold.is_empty()).then_some(Retrieved { first, recall });
+        outcomes.push((kind, Outcome { retrieved, summary }));
     }
     let mut kinds: BTreeMap<String, Vec<&Outcome>> = BTreeMap::new();
     for (kind, outcome) in &outcomes {
@@ -239,9 +247,9 @@ fn same(found: &str, gold: &str) -> bool {
 }
 
 fn measure(outcomes: &[&Outcome]) -> Measures {
-    let answerable: Vec<&&Outcome> = outcomes.iter().filter(|outcome| outcome.first != Some(0)).collect();
-    let over = |value: fn(&Outcome) -> f64| {
-        let sum: f64 = answerable.iter().map(|outcome| value(outcome)).sum();
+    let answerable: Vec<Retrieved> = outcomes.iter().filter_map(|outcome| outcome.retrieved).collect();
+    let over = |value: fn(&Retrieved) -> f64| {
+        let sum: f64 = answerable.iter().map(value).sum();
         (!answerable.is_empty()).then(|| rounded(sum / answerable.len() as f64))
     };
     let summaries: Vec<&Summary> = outcomes.iter().filter_map(|outcome| outcome.summary.as_ref()).collect();
@@ -252,9 +260,9 @@ fn measure(outcomes: &[&Outcome]) -> Measures {
     Measures {
         questions: outcomes.len(),
         answerable: answerable.len(),
-        recall: over(|outcome| outcome.recall),
-        hits: over(|outcome| f64::from(outcome.first.is_some())),
-        mrr: over(|outcome| outcome.first.map_or(0.0, |rank| 1.0 / rank as f64)),
+        recall: over(|retrieved| retrieved.recall),
+        hits: over(|retrieved| f64::from(retrieved.first.is_some())),
+        mrr: over(|retrieved| retrieved.first.map_or(0.0, |rank| 1.0 / rank as f64)),
         answered: share(Status::Answered),
         uncited: share(Status::Uncited),
         not_in_docs: share(Status::NotInDocs),
@@ -312,12 +320,12 @@ mod tests {
 
     #[test]
     fn the_measures_are_those_of_the_books() {
-        let outcome = |first, recall| Outcome { first, recall, summary: None };
-        let outcomes =
-            [outcome(Some(1), 1.0), outcome(Some(4), 0.5), outcome(None, 0.0), outcome(Some(0), 0.0)];
+        let outcome = |first, recall| Outcome { retrieved: Some(Retrieved { first, recall }), summary: None };
+        let unanswerable = Outcome { retrieved: None, summary: None };
+        let outcomes = [outcome(Some(1), 1.0), outcome(Some(4), 0.5), outcome(None, 0.0), unanswerable.clone()];
         let measures = measure(&outcomes.iter().collect::<Vec<_>>());
         assert_eq!((measures.questions, measures.answerable, measures.failed), (4, 3, 4));
         assert_eq!((measures.recall, measures.hits, measures.mrr), (Some(0.5), Some(0.667), Some(0.417)));
-        assert_eq!(measure(&[&outcome(Some(0), 0.0)]).recall, None);
+        assert_eq!(measure(&[&unanswerable]).recall, None);
     }
 }
