@@ -141,7 +141,7 @@ pub struct Summary {
 
 /// Whether an answer rests on the documentation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(into = "&'static str")]
 pub enum Status {
     /// It cites at least one source.
     Answered,
@@ -149,11 +149,31 @@ pub enum Status {
     Uncited,
     /// The documentation does not answer the question.
     NotInDocs,
+    /// The budget is spent: the sources are the answer.
+    SearchOnly,
+}
+
+impl From<Status> for &'static str {
+    fn from(status: Status) -> Self {
+        status.name()
+    }
+}
+
+impl Status {
+    /// Its name on the wire.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Answered => "answered",
+            Self::Uncited => "uncited",
+            Self::NotInDocs => "not_in_docs",
+            Self::SearchOnly => "search_only",
+        }
+    }
 }
 
 /// Why a model stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(into = "&'static str")]
 pub enum FinishReason {
     /// It was done.
     Stop,
@@ -167,6 +187,26 @@ pub enum FinishReason {
     Blocked,
     /// Any reason Docent does not know.
     Other,
+}
+
+impl From<FinishReason> for &'static str {
+    fn from(reason: FinishReason) -> Self {
+        reason.name()
+    }
+}
+
+impl FinishReason {
+    /// Its name on the wire.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Stop => "stop",
+            Self::MaxTokens => "max_tokens",
+            Self::Safety => "safety",
+            Self::Recitation => "recitation",
+            Self::Blocked => "blocked",
+            Self::Other => "other",
+        }
+    }
 }
 
 /// Tokens of one answer.
@@ -198,6 +238,10 @@ pub const OFFLINE_MODEL: &str = "offline-3";
 
 /// What a reader is told when the documentation does not answer.
 pub const NOT_IN_DOCS_SENTENCE: &str = "The documentation does not seem to answer this question.";
+
+/// What a reader is told where the day's budget for written answers is spent.
+pub const SEARCH_ONLY_SENTENCE: &str =
+    "No more answers can be written today; these sections of the documentation fit the question best.";
 
 /// Characters of somebody else's message that go to the log.
 const MAX_CAUSE_CHARS: usize = 300;

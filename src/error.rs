@@ -34,6 +34,12 @@ pub enum Error {
     /// 422 `invalid_request`: fields are wrong.
     #[error("{} invalid field(s), first: {}", .0.len(), .0.first().map_or("?", |e| e.field.as_str()))]
     InvalidRequest(Vec<FieldError>),
+    /// 401 `unauthorized`: `/metrics` without its token.
+    #[error("not the METRICS_TOKEN")]
+    Unauthorized,
+    /// 429 `rate_limited`: this client asks more often than `RATE_LIMIT`.
+    #[error("beyond RATE_LIMIT")]
+    RateLimited(Duration),
     /// 503 `overloaded`: every permit is taken, or the server is draining.
     #[error("overloaded: {0}")]
     Overloaded(&'static str),
@@ -46,6 +52,14 @@ pub enum Error {
     /// 502 `generation_failed` or `answer_truncated`, or 503, 504 by what the provider said.
     #[error("generate: {0}")]
     Generation(#[source] provider::Error),
+    /// 504 `upstream_timeout`: a stage that has kept missing its deadline is not asked for a while.
+    #[error("{stage}: not asked, because it has kept missing its deadline")]
+    Resting {
+        /// The stage.
+        stage: &'static str,
+        /// When it is worth another question.
+        retry_after: Duration,
+    },
     /// 504 `upstream_timeout`: the whole answer missed `ANSWER_TIMEOUT`.
     #[error("the answer missed ANSWER_TIMEOUT")]
     AnswerTimeout,
@@ -143,6 +157,17 @@ impl Error {
                 "Invalid request",
                 "Some fields of the request are wrong; see errors.",
             ),
+            Self::Unauthorized => request(
+                401,
+                "unauthorized",
+                "Unauthorized",
+                "This address asks for a bearer token, which is missing or wrong.",
+            ),
+            Self::RateLimited(wait) => Public {
+                retryable: true,
+                retry_after: Some(*wait),
+                ..request(429, "rate_limited", "Rate limited", "Too many questions; wait before the next one.")
+            },
             Self::Overloaded(_) => Public {
                 retryable: true,
                 retry_after: Some(OVERLOADED_RETRY_AFTER),
@@ -152,6 +177,7 @@ impl Error {
             Self::Generation(error) => from_provider(error, GENERATION_FAILED),
             Self::Retrieval(error) => from_retrieval(error),
             Self::AnswerTimeout => UPSTREAM_TIMEOUT,
+            Self::Resting { retry_after, .. } => Public { retry_after: Some(*retry_after), ..UPSTREAM_TIMEOUT },
             Self::Internal(_) => {
                 request(500, "internal", "Internal error", "Something went wrong on the server.")
             }
@@ -277,8 +303,8 @@ mod tests {
         use provider::Error as P;
         use retrieval::Error as R;
         let text = || "cause".to_owned();
-        let wait = Some(Duration::from_millis(1_500));
-        let busy = || P::Busy { retry_after: wait, cause: text() };
+        let wait = Duration::from_millis(1_500);
+        let busy = || P::Busy { retry_after: Some(wait), cause: text() };
         let table = [
             (Error::MalformedJson(text()), 400, "malformed_json", false, None),
             (Error::NotFound, 404, "not_found", false, None),
@@ -300,6 +326,9 @@ mod tests {
             (Error::Generation(P::Refused(text())), 502, "generation_failed", false, None),
             (Error::Generation(P::Failed(text())), 502, "generation_failed", true, None),
             (Error::Generation(P::Truncated), 502, "answer_truncated", true, None),
+            (Error::Unauthorized, 401, "unauthorized", false, None),
+            (Error::RateLimited(wait), 429, "rate_limited", true, Some(2)),
+            (Error::Resting { stage: "embed", retry_after: wait }, 504, "upstream_timeout", true, Some(2)),
             (Error::AnswerTimeout, 504, "upstream_timeout", true, None),
             (Error::Internal(text()), 500, "internal", false, None),
         ];

@@ -1,6 +1,7 @@
 //! Measuring retrieval and answers with a file of questions whose answers are known.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Instant;
 
 use futures::StreamExt as _;
@@ -9,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::chat::{AnswerEvent, Filter, Message, Page, Question, Role, Source, Status, Summary};
 use crate::error::Error;
-use crate::rag::Rag;
+use crate::rag::{Progress, Rag};
 
 /// Name of the row over all questions.
 pub const ALL: &str = "all";
@@ -208,7 +209,7 @@ async fn ask(rag: &Rag, case: &Case, top_k: usize) -> (Vec<Source>, Option<Summa
         top_k,
     };
     let failed = |error: &Error| tracing::warn!(cause = %error, question = case.question, "a question failed");
-    let grounded = match rag.ground(question, Instant::now()).await {
+    let grounded = match rag.ground(question, Arc::new(Progress::new(Instant::now()))).await {
         Ok(grounded) => grounded,
         Err(error) => {
             failed(&error);

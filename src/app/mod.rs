@@ -6,18 +6,21 @@ mod readiness;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use secrecy::SecretString;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::{AllowedOrigins, Config, IndexConfig};
 use crate::indexing::{self, Site};
-use crate::limits::Permits;
+use crate::limits::{Permits, RateLimit};
 use crate::provider::gemini::{Gemini, Reach};
 use crate::provider::{Embedding, Generation, Offline, Provider};
 use crate::rag::Rag;
 #[cfg(feature = "embedded")]
 use crate::retrieval::embedded::BuildError;
 use crate::retrieval::{Index, OpenError, Remote};
+
+use crate::telemetry::metrics;
 
 use open::{Opened, open_index};
 
@@ -41,6 +44,10 @@ pub struct App {
     pub rag: Rag,
     /// How many answers may be open at once.
     pub permits: Permits,
+    /// How often one client may ask.
+    pub rate_limit: RateLimit,
+    /// What `/metrics` asks for; `None` asks for nothing.
+    pub metrics_token: Option<SecretString>,
     /// What the background check last saw.
     pub readiness: Seen,
     /// Origins whose pages may call.
@@ -94,13 +101,15 @@ impl App {
     ///
     /// A dependency that stays out of reach, or one that cannot work with these settings.
     pub async fn build(config: Config) -> Result<Arc<Self>, StartError> {
+        metrics::init();
         let until = Instant::now() + START_PATIENCE;
         let gemini = gemini(&config)?;
         let is_demo = matches!(config.index, IndexConfig::Demo(_));
         if let (Some(gemini), false) = (&gemini, is_demo) {
-            patiently(until, NO_GEMINI, || reached(gemini, gemini.reach())).await?;
+            patiently(until, NO_GEMINI, || reached(gemini, gemini.reach_all())).await?;
         }
         let embedding = embedding_of(gemini.as_ref().filter(|_| !is_demo));
+        let fallback = gemini.as_ref().and_then(Gemini::fallback).map(Generation::Gemini);
         let generation = match gemini {
             Some(gemini) => Generation::Gemini(gemini),
             None => Generation::Offline(Offline { token_delay: config.offline_token_delay }),
@@ -120,12 +129,9 @@ impl App {
             allowed_origins: config.allowed_origins,
             site,
             drain: Drain::default(),
-            rag: Rag {
-                provider: Provider { embedding, generation },
-                index,
-                site: config.site,
-                limits: config.limits,
-            },
+            rate_limit: RateLimit::new(config.limits.rate_limit),
+            metrics_token: config.metrics_token,
+            rag: Rag::new(Provider { embedding, generation, fallback }, index, config.site, config.limits),
             _folder: folder,
         }))
     }

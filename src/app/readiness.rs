@@ -32,6 +32,13 @@ pub enum State {
     Refused,
 }
 
+impl State {
+    /// Whether it stands in no question's way.
+    pub fn is_fine(self) -> bool {
+        matches!(self, Self::Ok | Self::Offline)
+    }
+}
+
 /// What the background check last saw.
 #[derive(Debug)]
 pub struct Seen(Mutex<Readiness>);
@@ -56,8 +63,7 @@ impl Seen {
 impl Readiness {
     /// Whether questions can be answered now.
     pub fn is_ready(self) -> bool {
-        let fine = |state| matches!(state, State::Ok | State::Offline);
-        fine(self.qdrant) && fine(self.gemini)
+        self.qdrant.is_fine() && self.gemini.is_fine()
     }
 }
 
@@ -68,6 +74,7 @@ impl App {
         loop {
             let seen = self.look().await;
             let before = self.readiness.swap(seen);
+            self.rate_limit.forget();
             if before != seen {
                 tracing::info!(?before, now = ?seen, "readiness changed");
             }

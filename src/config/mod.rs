@@ -39,6 +39,8 @@ pub struct Config {
     pub site: SiteConfig,
     /// Bounds and deadlines.
     pub limits: LimitsConfig,
+    /// What `/metrics` asks for; `None` asks for nothing.
+    pub metrics_token: Option<SecretString>,
 }
 
 /// Where to listen.
@@ -61,6 +63,8 @@ pub struct GeminiConfig {
     pub embedding_model: Option<String>,
     /// Model id, without `models/`.
     pub generative_model: String,
+    /// The model that is asked where that one does not begin, without `models/`.
+    pub fallback_model: Option<String>,
     /// How much the model thinks; `None` sends nothing.
     pub thinking: Option<Thinking>,
 }
@@ -138,6 +142,11 @@ pub struct SiteConfig {
 #[expect(missing_docs, reason = "each field is the setting of its name, documented in the table of settings")]
 pub struct LimitsConfig {
     pub max_streams: usize,
+    pub rate_limit: u32,
+    pub trusted_proxies: usize,
+    pub daily_requests: u64,
+    pub daily_tokens: u64,
+    pub embed_cache: u64,
     pub embed_timeout: Duration,
     pub retrieve_timeout: Duration,
     pub first_token_timeout: Duration,
@@ -222,12 +231,7 @@ impl Config {
     ) -> Result<Self, ConfigError> {
         let host = reader.text("HOST").unwrap_or_default().to_owned();
         let port = reader.number("PORT", "a port number, 0 to 65535").unwrap_or_default();
-        let delay: u64 = reader
-            .parse("OFFLINE_TOKEN_DELAY_MS", |text| match text.parse() {
-                Ok(delay @ 0..=10_000) => Ok(delay),
-                _ => Err("must be a whole number of milliseconds, 0 to 10000".to_owned()),
-            })
-            .unwrap_or_default();
+        let delay = reader.within("OFFLINE_TOKEN_DELAY_MS", 0..=10_000);
         let config = Self {
             listen: Listen { host, port },
             allowed_origins: parse::allowed_origins(&mut reader),
@@ -236,6 +240,7 @@ impl Config {
             index,
             site: site(&mut reader),
             limits: limits(&mut reader),
+            metrics_token: reader.parse("METRICS_TOKEN", parse::header_secret),
         };
         reader.finish()?;
         Ok(config)
@@ -257,12 +262,14 @@ fn site(reader: &mut Reader<'_>) -> SiteConfig {
 }
 
 fn limits(reader: &mut Reader<'_>) -> LimitsConfig {
-    let max_streams = reader.parse("MAX_STREAMS", |text| match text.parse() {
-        Ok(max @ 1..=100_000) => Ok(max),
-        _ => Err("must be a whole number, 1 to 100000".to_owned()),
-    });
+    const WHOLE: &str = "a whole number; 0 for no limit";
     LimitsConfig {
-        max_streams: max_streams.unwrap_or_default(),
+        max_streams: reader.within("MAX_STREAMS", 1..=100_000),
+        rate_limit: reader.number("RATE_LIMIT", WHOLE).unwrap_or_default(),
+        trusted_proxies: reader.within("TRUSTED_PROXIES", 0..=10),
+        daily_requests: reader.number("DAILY_REQUESTS", WHOLE).unwrap_or_default(),
+        daily_tokens: reader.number("DAILY_TOKENS", WHOLE).unwrap_or_default(),
+        embed_cache: reader.within("EMBED_CACHE", 0..=1_000_000),
         embed_timeout: reader.duration("EMBED_TIMEOUT"),
         retrieve_timeout: reader.duration("RETRIEVE_TIMEOUT"),
         first_token_timeout: reader.duration("FIRST_TOKEN_TIMEOUT"),
@@ -358,6 +365,13 @@ mod tests {
             ("GENERATIVE_MODEL", "../x"),
             ("GOOGLE_GEMINI_BASE_URL", "gemini"),
             ("OFFLINE_TOKEN_DELAY_MS", "-1"),
+            ("GENERATIVE_MODEL_FALLBACK", "a/b"),
+            ("RATE_LIMIT", "10/min"),
+            ("TRUSTED_PROXIES", "11"),
+            ("DAILY_REQUESTS", "-1"),
+            ("DAILY_TOKENS", "1e6"),
+            ("EMBED_CACHE", "all"),
+            ("METRICS_TOKEN", "hu sh"),
         ];
         let error = Config::serve(&Vars::from_iter(wrong)).unwrap_err().to_string();
         for (name, _) in wrong {

@@ -41,6 +41,7 @@ pub(super) fn gemini(reader: &mut Reader<'_>) -> Option<GeminiConfig> {
         false => Some(reader.parse("EMBEDDING_MODEL", model_id).unwrap_or_default()),
     };
     let generative_model = reader.parse("GENERATIVE_MODEL", model_id);
+    let fallback_model = reader.parse("GENERATIVE_MODEL_FALLBACK", model_id);
     let thinking = reader.parse("THINKING", thinking);
     let key = reader.text(name)?;
     let api_key = reader.parse(name, header_secret).unwrap_or_else(|| key.to_owned().into());
@@ -49,6 +50,7 @@ pub(super) fn gemini(reader: &mut Reader<'_>) -> Option<GeminiConfig> {
         base_url: base_url.unwrap_or_default(),
         embedding_model,
         generative_model: generative_model.unwrap_or_default(),
+        fallback_model,
         thinking,
     })
 }
@@ -103,7 +105,7 @@ fn exact_origin(text: &str) -> Option<String> {
 }
 
 /// A key that can be sent in a header.
-fn header_secret(text: &str) -> Result<SecretString, String> {
+pub(super) fn header_secret(text: &str) -> Result<SecretString, String> {
     if text.bytes().all(|byte| byte.is_ascii_graphic()) {
         Ok(text.to_owned().into())
     } else {

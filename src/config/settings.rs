@@ -54,6 +54,10 @@ pub const SETTINGS: &[Setting] = &[
     .in_index(),
     setting("GENERATIVE_MODEL", "gemini-3.5-flash-lite", "Model that writes answers"),
     unset(
+        "GENERATIVE_MODEL_FALLBACK",
+        "Model that is asked where GENERATIVE_MODEL has not begun to answer; unset means none",
+    ),
+    unset(
         "THINKING",
         "off, a level (minimal, low, medium, high) or a token budget; unset leaves it to the model",
     ),
@@ -87,6 +91,19 @@ pub const SETTINGS: &[Setting] = &[
     unset("QDRANT_VECTOR_NAME", "Dense vector to search, where the collection has several").not_in_demo(),
     unset("QDRANT_SPARSE_NAME", "Sparse vector to search, where the collection has several").not_in_demo(),
     setting("MAX_STREAMS", "512", "Answers that may be open at once; more are refused with 503"),
+    setting("RATE_LIMIT", "0", "Questions a minute per client; more are refused with 429; 0 for no limit"),
+    setting(
+        "TRUSTED_PROXIES",
+        "0",
+        "Proxies in front of Docent: so many last entries of X-Forwarded-For are theirs, the first of them is the client",
+    ),
+    setting(
+        "DAILY_REQUESTS",
+        "0",
+        "Answers a model writes in a day of UTC; then questions get their sources alone; 0 for no limit",
+    ),
+    setting("DAILY_TOKENS", "0", "Tokens of these answers, prompts included; 0 for no limit"),
+    setting("EMBED_CACHE", "0", "Questions whose embedding is kept in memory; 0 for none").not_in_demo(),
     setting("EMBED_TIMEOUT", "10s", "Bound on embedding a question, retries included"),
     setting("RETRIEVE_TIMEOUT", "5s", "Bound on searching the index"),
     setting("FIRST_TOKEN_TIMEOUT", "20s", "Bound on waiting for the first visible text, retries included"),
@@ -96,6 +113,7 @@ pub const SETTINGS: &[Setting] = &[
     setting("RETRY_BUDGET", "5s", "Time after the start of a stage in which it may be tried again"),
     setting("READY_INTERVAL", "15s", "How often /ready's background check runs"),
     setting("SHUTDOWN_GRACE", "20s", "How long open answers may go on after SIGTERM"),
+    secret("METRICS_TOKEN", "Token that /metrics asks for; unset means that anybody may read it"),
     setting("LOG_FORMAT", "pretty", "pretty or json").in_index(),
     setting("RUST_LOG", "info,qdrant_edge=error", "Log filter, as tracing-subscriber's EnvFilter reads it")
         .in_index(),

@@ -1,6 +1,8 @@
 //! Flags, environment and `.env` in one map, and readers whose errors name the variable.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::ops::RangeInclusive;
 use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
@@ -131,6 +133,19 @@ impl<'a> Reader<'a> {
 
     pub(super) fn number<T: FromStr>(&mut self, name: &str, what: &str) -> Option<T> {
         self.parse(name, |text| text.parse().map_err(|_| format!("must be {what}")))
+    }
+
+    /// A whole number in `range`.
+    pub(super) fn within<T: FromStr + PartialOrd + Display + Default>(
+        &mut self,
+        name: &str,
+        range: RangeInclusive<T>,
+    ) -> T {
+        let parse = |text: &str| match text.parse() {
+            Ok(number) if range.contains(&number) => Ok(number),
+            _ => Err(format!("must be a whole number, {} to {}", range.start(), range.end())),
+        };
+        self.parse(name, parse).unwrap_or_default()
     }
 
     /// A duration such as `500ms`, `20s` or `2m`, above zero.

@@ -13,7 +13,8 @@ use mime::Mime;
 use serde::Serialize;
 
 use super::accept::{Form, negotiate};
-use super::observe::{Arrived, Outcome, RequestId};
+use super::client::{self, Peer};
+use super::record::Record;
 use super::{request, sse};
 use crate::app::App;
 use crate::chat::{AnswerEvent, Source, Summary};
@@ -34,25 +35,24 @@ struct Answer {
 /// Answers a question.
 pub(super) async fn chat(
     State(app): State<Arc<App>>,
-    Extension(RequestId(id)): Extension<RequestId>,
-    Extension(Arrived(arrived)): Extension<Arrived>,
+    Extension(record): Extension<Arc<Record>>,
+    Extension(peer): Extension<Peer>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Error> {
+    let client = client::address(peer, &headers, app.rag.limits.trusted_proxies);
+    app.rate_limit.check(client).map_err(Error::RateLimited)?;
     let form = negotiate(&headers)?;
     let body = read_body(&headers, body).await?;
     let question = request::read(&body, &app.rag.site.filter_keys)?;
     let permit = app.permits.try_acquire().ok_or(Error::Overloaded("every permit is taken"))?;
-    let mut outcome = Outcome::new(Arc::clone(&id));
-    let grounded = unless_expired(&app, app.rag.ground(question, arrived)).await;
-    let grounded = grounded.inspect_err(|_| outcome.refused())?;
+    record.is_question();
+    let grounded = unless_expired(&app, app.rag.ground(question, Arc::clone(&record.progress))).await?;
     let events = app.rag.answer(grounded);
     match form {
-        Form::Stream => Ok(sse::respond(events, outcome, permit, app.drain.expired.clone())),
+        Form::Stream => Ok(sse::respond(events, record, permit, app.drain.expired.clone())),
         Form::Json => {
-            let answer = unless_expired(&app, collect(events, id)).await;
-            let answer = answer.inspect_err(|_| outcome.refused())?;
-            outcome.answered(&answer.summary);
+            let answer = unless_expired(&app, collect(events, &record)).await?;
             let no_store = [(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))];
             Ok((no_store, Json(answer)).into_response())
         }
@@ -80,13 +80,16 @@ async fn read_body(headers: &HeaderMap, body: Body) -> Result<Vec<u8>, Error> {
 }
 
 /// Joins the events of an answer. A failure is the request's: it still has a status.
-async fn collect(mut events: AnswerStream, request_id: Arc<str>) -> Result<Answer, Error> {
+async fn collect(mut events: AnswerStream, record: &Record) -> Result<Answer, Error> {
     let (mut response, mut sources) = (String::new(), Vec::new());
     while let Some(event) = events.next().await {
         match event? {
             AnswerEvent::Sources(found) => sources = found,
             AnswerEvent::Text(text) => response.push_str(&text),
-            AnswerEvent::Done(summary) => return Ok(Answer { response, sources, summary, request_id }),
+            AnswerEvent::Done(summary) => {
+                record.answered(&summary);
+                return Ok(Answer { response, sources, summary, request_id: Arc::clone(&record.id) });
+            }
         }
     }
     Err(Error::Internal("an answer ended without its summary".to_owned()))

@@ -2,8 +2,10 @@
 
 mod accept;
 mod chat;
+mod client;
 mod observe;
 mod ops;
+mod record;
 mod request;
 pub mod serve;
 mod site;
@@ -23,6 +25,8 @@ use crate::app::App;
 use crate::config::AllowedOrigins;
 use crate::error::Error;
 
+use record::REQUEST_ID;
+
 /// How long a browser may keep the answer to a preflight.
 const PREFLIGHT_MAX_AGE: Duration = Duration::from_secs(3_600);
 
@@ -32,6 +36,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/chat", post(chat::chat))
         .route("/health", get(ops::health))
         .route("/ready", get(ops::ready))
+        .route("/metrics", get(ops::metrics))
         .merge(site::router())
         .fallback(site::documentation)
         .method_not_allowed_fallback(async || Error::MethodNotAllowed)
@@ -55,8 +60,13 @@ fn cors(allowed: &AllowedOrigins) -> CorsLayer {
     CorsLayer::new()
         .allow_origin(origin)
         .allow_methods([Method::GET, Method::POST])
-        .allow_headers([header::CONTENT_TYPE, header::ACCEPT, HeaderName::from_static("x-request-id")])
-        .expose_headers([HeaderName::from_static("x-request-id"), header::RETRY_AFTER])
+        .allow_headers([
+            header::CONTENT_TYPE,
+            header::ACCEPT,
+            HeaderName::from_static(REQUEST_ID),
+            HeaderName::from_static("traceparent"),
+        ])
+        .expose_headers([HeaderName::from_static(REQUEST_ID), header::RETRY_AFTER])
         .max_age(PREFLIGHT_MAX_AGE)
 }
 

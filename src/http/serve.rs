@@ -13,18 +13,23 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
+use axum::http::Request;
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{Sleep, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::task_tracker::TaskTrackerToken;
+use tower::Service as _;
 
+use super::client::Peer;
+use super::record::Record;
 use crate::app::App;
 use crate::limits::{HEAD_TIMEOUT, MAX_HEAD_BYTES};
 
@@ -50,9 +55,9 @@ pub async fn serve(app: Arc<App>, listener: TcpListener, shutdown: impl Future<O
             () = &mut shutdown => break,
             Some(_) = connections.join_next() => {}
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => {
-                    let connection = connection(stream, router.clone(), close.clone(), app.rag.limits.write_timeout);
-                    connections.spawn(connection);
+                Ok((stream, peer)) => {
+                    let stream = Watched::new(stream, app.rag.limits.write_timeout);
+                    connections.spawn(connection(stream, Peer(peer.ip()), router.clone(), close.clone()));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");
@@ -86,14 +91,17 @@ async fn drain(app: &App, mut connections: JoinSet<()>, close: &CancellationToke
 }
 
 /// One connection, until it ends or `close` asks it to end after the request under way.
-async fn connection(stream: TcpStream, router: Router, close: CancellationToken, write_timeout: Duration) {
-    if let Err(error) = stream.set_nodelay(true) {
+async fn connection(stream: Watched, peer: Peer, router: Router, close: CancellationToken) {
+    if let Err(error) = stream.stream.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY");
     }
-    let io = TokioIo::new(WriteDeadline::new(stream, write_timeout));
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(peer);
+        router.clone().call(request)
+    });
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(MAX_HEAD_BYTES);
-    let mut connection = pin!(builder.serve_connection(io, TowerToHyperService::new(router)));
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
         () = close.cancelled() => {
@@ -106,17 +114,29 @@ async fn connection(stream: TcpStream, router: Router, close: CancellationToken,
     }
 }
 
-/// A socket whose writes fail once they have been stuck for too long: a reader that takes nothing is dropped, and with
-/// it everything its answer holds.
-struct WriteDeadline {
+/// A socket that tells when its reader is gone.
+///
+/// Its writes fail once they have been stuck for too long: a reader that takes nothing is dropped, and with it everything
+/// its answer holds. And it looks for the end of what the reader sends, which hyper does itself, but not past a stray
+/// byte after a request's body: it keeps such a byte as the beginning of the next request.
+struct Watched {
     stream: TcpStream,
     limit: Duration,
     stuck: Option<Pin<Box<Sleep>>>,
 }
 
-impl WriteDeadline {
+impl Watched {
     fn new(stream: TcpStream, limit: Duration) -> Self {
         Self { stream, limit, stuck: None }
+    }
+
+    /// Fails once the reader has closed its side, and wakes the connection when it does.
+    fn left(&self, cx: &mut Context<'_>) -> io::Result<()> {
+        match self.stream.poll_peek(cx, &mut ReadBuf::new(&mut [0])) {
+            Poll::Ready(Ok(0)) => Err(io::ErrorKind::ConnectionAborted.into()),
+            Poll::Ready(Err(error)) => Err(error),
+            Poll::Ready(Ok(_)) | Poll::Pending => Ok(()),
+        }
     }
 
     /// Passes a write's outcome on, and fails it when it has been pending for the limit.
@@ -134,7 +154,7 @@ impl WriteDeadline {
     }
 }
 
-impl AsyncRead for WriteDeadline {
+impl AsyncRead for Watched {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -144,7 +164,7 @@ impl AsyncRead for WriteDeadline {
     }
 }
 
-impl AsyncWrite for WriteDeadline {
+impl AsyncWrite for Watched {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let outcome = Pin::new(&mut self.stream).poll_write(cx, buf);
         self.watch(cx, outcome)
@@ -164,6 +184,8 @@ impl AsyncWrite for WriteDeadline {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // hyper flushes whenever it has nothing left to write, so this is where a silent connection is looked at.
+        self.left(cx)?;
         let outcome = Pin::new(&mut self.stream).poll_flush(cx);
         self.watch(cx, outcome)
     }
@@ -173,15 +195,16 @@ impl AsyncWrite for WriteDeadline {
     }
 }
 
-/// A response's body that counts as an open request until it has been sent or dropped.
+/// A response's body, with which its request is open until it has been sent or dropped.
 pub(super) struct Guarded {
     body: Body,
     _open: TaskTrackerToken,
+    _record: Arc<Record>,
 }
 
 impl Guarded {
-    pub(super) fn new(body: Body, open: TaskTrackerToken) -> Self {
-        Self { body, _open: open }
+    pub(super) fn new(body: Body, open: TaskTrackerToken, record: Arc<Record>) -> Self {
+        Self { body, _open: open, _record: record }
     }
 }
 

@@ -4,6 +4,7 @@
 //! the frames are written here, and a heartbeat is a comment line alone.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 
 use axum::body::Body;
 use axum::http::{HeaderValue, header};
@@ -13,8 +14,10 @@ use futures::StreamExt as _;
 use serde::Serialize;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
-use super::observe::Outcome;
+use super::observe::span;
+use super::record::Record;
 use crate::chat::{AnswerEvent, Source, Summary};
 use crate::error::Error;
 use crate::limits::HEARTBEAT;
@@ -44,17 +47,17 @@ struct Done<'a> {
 /// A response whose body owns the answer and its permit: when either side is done with it, both go.
 pub(super) fn respond(
     mut events: AnswerStream,
-    mut outcome: Outcome,
+    record: Arc<Record>,
     permit: OwnedSemaphorePermit,
     expired: CancellationToken,
 ) -> Response {
     let frames = async_stream::stream! {
         let _permit = permit;
-        let id = outcome.id();
+        let span = span(&record.id);
         loop {
-            let (frame, last) = match next(&mut events, &expired).await {
+            let (frame, last) = match next(&mut events, &expired).instrument(span.clone()).await {
                 Step::Silence => (HEARTBEAT_FRAME, false),
-                Step::Event(event) => encode(event, &id, &mut outcome),
+                Step::Event(event) => encode(event, &record),
             };
             yield Ok::<_, Infallible>(frame);
             if last {
@@ -91,16 +94,17 @@ async fn next(events: &mut AnswerStream, expired: &CancellationToken) -> Step {
 }
 
 /// The frame of an event, and whether it is the last one.
-fn encode(event: Result<AnswerEvent, Error>, request_id: &str, outcome: &mut Outcome) -> (Bytes, bool) {
+fn encode(event: Result<AnswerEvent, Error>, record: &Record) -> (Bytes, bool) {
+    let request_id = &*record.id;
     match event {
         Ok(AnswerEvent::Sources(sources)) => (frame("sources", &Sources { request_id, sources }), false),
         Ok(AnswerEvent::Text(text)) => (frame("token", &Token { text }), false),
         Ok(AnswerEvent::Done(summary)) => {
-            outcome.answered(&summary);
+            record.answered(&summary);
             (frame("done", &Done { summary, request_id }), true)
         }
         Err(error) => {
-            outcome.failed(&error);
+            record.failed(&error);
             (frame("error", &error.problem(request_id)), true)
         }
     }

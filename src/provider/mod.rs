@@ -33,6 +33,8 @@ pub struct Provider {
     pub embedding: Embedding,
     /// Writes answers.
     pub generation: Generation,
+    /// Is asked where that one has not begun to answer.
+    pub fallback: Option<Generation>,
 }
 
 /// Who embeds.
@@ -91,6 +93,14 @@ pub struct Prompt {
     pub passages: Vec<Passage>,
 }
 
+impl Prompt {
+    /// How many tokens it surely fits in.
+    pub fn estimated_tokens(&self) -> u64 {
+        let texts = self.messages.iter().map(|message| &message.content).chain([&self.system]);
+        texts.map(|text| estimated_tokens(text) as u64).sum()
+    }
+}
+
 /// What comes out of a model.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Delta {
@@ -140,6 +150,20 @@ pub enum Error {
     /// Its stream ended before its answer did.
     #[error("the stream ended without a finish reason")]
     Truncated,
+}
+
+impl Error {
+    /// The kind, as it is counted.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Refused(_) => "refused",
+            Self::Failed(_) => "failed",
+            Self::Busy { .. } => "busy",
+            Self::QuotaSpent(_) => "quota",
+            Self::Timeout(_) => "timeout",
+            Self::Truncated => "truncated",
+        }
+    }
 }
 
 impl Embedding {
@@ -222,10 +246,10 @@ impl Generation {
     /// # Errors
     ///
     /// What kept the provider from beginning.
-    pub async fn generate(&self, prompt: Prompt) -> Result<DeltaStream, Error> {
+    pub async fn generate(&self, prompt: &Prompt) -> Result<DeltaStream, Error> {
         match self {
-            Self::Gemini(gemini) => gemini.generate(&prompt).await,
-            Self::Offline(offline) => Ok(offline.generate(&prompt)),
+            Self::Gemini(gemini) => gemini.generate(prompt).await,
+            Self::Offline(offline) => Ok(offline.generate(prompt)),
         }
     }
 }

@@ -239,6 +239,18 @@ pub enum Error {
     Timeout,
 }
 
+impl Error {
+    /// The kind, as it is counted.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Refused(_) => "refused",
+            Self::Failed(_) => "failed",
+            Self::Busy { .. } => "busy",
+            Self::Timeout => "timeout",
+        }
+    }
+}
+
 /// Why an index cannot be opened at start, as a sentence that says what to do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OpenError {

@@ -1,23 +1,17 @@
 //! One answer under way: its events, read as far as there is text, and as a stream from there on.
-//!
-//! The stream is read by `reqwest-eventsource`, always with `retry::Never`: by itself it would send the POST again
-//! at the end of every body, and a POST that generates is paid for. Its limits, which we live with: it drops lines
-//! outside `data:` and a last event without its blank line (both end as a truncated answer), it panics on a byte
-//! order mark (caught here), it tells of bytes that are not UTF-8 only at the end of the body, and it bounds no line and
-//! reads a long one again with every packet (8 MB took 5 s); for both, the deadlines of `rag` are the bound.
 
-use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
-use futures::{FutureExt as _, StreamExt as _};
-use reqwest::RequestBuilder;
-use reqwest_eventsource::{Event, EventSource};
+use futures::StreamExt as _;
+use reqwest::{Response, header};
 use tokio::time::Instant;
 
 use super::Gemini;
+use super::events::{Broken, Events};
 use super::retry::{Fault, Retry};
 use super::wire::{Decoder, EventFault};
 use crate::chat::FinishReason;
+use crate::limits::MAX_ANSWER_BYTES;
 use crate::provider::{Delta, DeltaStream, Error};
 
 /// Once a finish reason has come after text, how long to wait for more of it or the end of the body: then it is done.
@@ -26,9 +20,9 @@ const AFTER_FINISH: Duration = Duration::from_secs(5);
 /// The same where no text has come: then it may be asked once more, which takes time too.
 pub(super) const AFTER_EMPTY_FINISH: Duration = Duration::from_secs(1);
 
-/// An answer under way.
+/// An answer under way. Dropping it closes the connection.
 pub(super) struct Answer {
-    source: EventSource,
+    events: Events,
     decoder: Decoder,
     first: String,
     /// Whether `first` is the beginning of an answer.
@@ -37,26 +31,19 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    /// The answer to `request`, which is sent when the first event is asked for.
+    /// The answer that comes as the body of a 200.
     ///
     /// # Errors
     ///
-    /// That the request cannot be repeated, which the reader of the stream wants of it.
-    pub(super) fn new(gemini: Gemini, request: RequestBuilder) -> Result<Self, Fault> {
-        let mut source =
-            EventSource::new(request).map_err(|_| Fault::unusable("a request that cannot be sent"))?;
-        source.set_retry_policy(Box::new(reqwest_eventsource::retry::Never));
-        Ok(Self { source, decoder: Decoder::default(), first: String::new(), answering: false, gemini })
-    }
-
-    /// The next thing the reader of the stream has to say, a panic of it included.
-    pub(super) async fn next_event(&mut self) -> Option<Result<Event, reqwest_eventsource::Error>> {
-        let next = AssertUnwindSafe(self.source.next()).catch_unwind().await;
-        next.unwrap_or_else(|_| {
-            tracing::error!("reqwest-eventsource panicked on what Gemini sent");
-            self.source.close();
-            None
-        })
+    /// That the body is no event stream.
+    pub(super) fn new(gemini: Gemini, response: Response) -> Result<Self, Fault> {
+        let kind = response.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+        let kind: Option<mime::Mime> = kind.and_then(|kind| kind.parse().ok());
+        if kind.is_none_or(|kind| kind.essence_str() != mime::TEXT_EVENT_STREAM) {
+            return Err(Fault::unusable("a 200 that is no event stream"));
+        }
+        let events = Events::new(response.bytes_stream());
+        Ok(Self { events, decoder: Decoder::default(), first: String::new(), answering: false, gemini })
     }
 
     /// Reads until there is visible text, which it keeps in `first`, or the stream has ended in a way that is an
@@ -67,6 +54,9 @@ impl Answer {
             if !self.first.trim().is_empty() {
                 self.answering = true;
                 return Ok(());
+            }
+            if self.first.len() > MAX_ANSWER_BYTES {
+                return Err(Fault::unusable("white space without end"));
             }
         }
         match self.decoder.end("") {
@@ -88,16 +78,15 @@ impl Answer {
                 deadline = Some(self.patience(began));
             }
             let event = match deadline {
-                None => self.next_event().await,
-                Some(deadline) => match tokio::time::timeout_at(deadline, self.next_event()).await {
+                None => self.events.next().await,
+                Some(deadline) => match tokio::time::timeout_at(deadline, self.events.next()).await {
                     Ok(event) => event,
                     Err(_) => return Ok(None),
                 },
             };
             match event {
-                Some(Ok(Event::Open)) => {}
-                Some(Ok(Event::Message(message))) => {
-                    let text = self.decoder.push(&message.data).map_err(|fault| match fault {
+                Some(Ok(data)) => {
+                    let text = self.decoder.push(&data).map_err(|fault| match fault {
                         EventFault::Unusable => Fault::unusable("an event that is no answer"),
                         EventFault::Api(error) => self.gemini.in_stream(&error),
                     })?;
@@ -105,13 +94,9 @@ impl Answer {
                         return Ok(Some(text));
                     }
                 }
-                Some(Err(reqwest_eventsource::Error::Utf8(error)))
-                    if error.utf8_error().error_len().is_some() =>
-                {
-                    return Err(Fault::unusable("an event that is not UTF-8"));
-                }
                 // The end of the body, a cut connection, half an event: what came so far decides.
-                None | Some(Err(_)) => return Ok(None),
+                None | Some(Err(Broken::Connection)) => return Ok(None),
+                Some(Err(broken)) => return Err(Fault::unusable(&broken.to_string())),
             }
         }
     }

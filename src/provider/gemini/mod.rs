@@ -2,6 +2,7 @@
 //! `x-goog-api-key` and nowhere else, bodies read through a bound.
 
 mod answer;
+mod events;
 mod retry;
 mod wire;
 
@@ -9,7 +10,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::{RequestBuilder, Response, StatusCode};
-use reqwest_eventsource::Event;
 use secrecy::ExposeSecret as _;
 use serde_json::Value;
 
@@ -92,6 +92,14 @@ impl Gemini {
         &self.config.generative_model
     }
 
+    /// The same client with `GENERATIVE_MODEL_FALLBACK` as the model that writes, where there is one.
+    pub fn fallback(&self) -> Option<Self> {
+        let model = self.config.fallback_model.clone()?;
+        let config =
+            GeminiConfig { generative_model: model, fallback_model: None, ..GeminiConfig::clone(&self.config) };
+        Some(Self { config: Arc::new(config), ..self.clone() })
+    }
+
     /// Where the API is.
     pub fn base_url(&self) -> &str {
         &self.config.base_url
@@ -102,6 +110,14 @@ impl Gemini {
         match self.reach_to_embed().await {
             Reach::Ok => self.look_up("GENERATIVE_MODEL", self.generative_model()).await,
             other => other,
+        }
+    }
+
+    /// The same, and that there is such a model as the fallback: for a start, where it can still be changed.
+    pub async fn reach_all(&self) -> Reach {
+        match (self.reach().await, &self.config.fallback_model) {
+            (Reach::Ok, Some(model)) => self.look_up("GENERATIVE_MODEL_FALLBACK", model).await,
+            (reach, _) => reach,
         }
     }
 
@@ -150,7 +166,7 @@ impl Gemini {
     pub async fn embed(&self, text: &str, task: Task<'_>, dimensions: usize) -> Result<Vec<f32>, Error> {
         let model = self.embedding_model().unwrap_or_default();
         let body = wire::embed_request(model, text, task, dimensions);
-        Schedule::new(self.embed_budget).run(|| self.embed_once(&body)).await
+        Schedule::new("embed", self.embed_budget).run(|| self.embed_once(&body)).await
     }
 
     /// Embeds passages in one call; it waits for as long as a quota per minute needs. The caller
@@ -208,25 +224,19 @@ impl Gemini {
     pub async fn generate(&self, prompt: &Prompt) -> Result<DeltaStream, Error> {
         let model = self.generative_model();
         let body = wire::generate_request(model, prompt, self.config.thinking.as_ref());
-        let answer = Schedule::new(self.generate_budget).run(|| self.open(&body)).await?;
+        let answer = Schedule::new("generate", self.generate_budget).run(|| self.open(&body)).await?;
         Ok(answer.into_stream(self.generative_model().to_owned()))
     }
 
     /// One attempt at an answer, as far as its first visible text or its end.
     async fn open(&self, request: &Value) -> Result<Answer, Fault> {
         let url = format!("{}?alt=sse", self.url(self.generative_model(), "streamGenerateContent"));
-        let mut answer = Answer::new(self.clone(), self.post(url, request))?;
-        match answer.next_event().await {
-            Some(Ok(Event::Open)) => {}
-            Some(Err(reqwest_eventsource::Error::InvalidStatusCode(_, response))) => {
-                return Err(self.refusal(response).await);
-            }
-            Some(Err(reqwest_eventsource::Error::InvalidContentType(..))) => {
-                return Err(Fault::unusable("a 200 that is no event stream"));
-            }
-            Some(Err(reqwest_eventsource::Error::Transport(error))) => return Err(Fault::transport(&error)),
-            _ => return Err(Fault::unusable("no response")),
-        }
+        let request = self.post(url, request).header(reqwest::header::ACCEPT, "text/event-stream");
+        let response = request.send().await.map_err(|error| Fault::transport(&error))?;
+        let mut answer = match response.status() {
+            StatusCode::OK => Answer::new(self.clone(), response)?,
+            _ => return Err(self.refusal(response).await),
+        };
         answer.advance_to_text().await?;
         Ok(answer)
     }

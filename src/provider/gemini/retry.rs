@@ -8,6 +8,7 @@ use backon::{ExponentialBuilder, Retryable as _};
 
 use super::transport;
 use crate::provider::Error;
+use crate::telemetry::metrics;
 
 /// Attempts of one stage: a service that fails twice and then works is not a failure.
 const MAX_ATTEMPTS: usize = 3;
@@ -55,6 +56,8 @@ impl Fault {
 /// The attempts of one stage.
 #[derive(Debug)]
 pub(super) struct Schedule {
+    /// Under which name a repeated call counts.
+    stage: &'static str,
     started: Instant,
     budget: Duration,
     attempts: usize,
@@ -64,13 +67,13 @@ pub(super) struct Schedule {
 
 impl Schedule {
     /// A stage that begins now and may be tried again until `budget` has passed.
-    pub(super) fn new(budget: Duration) -> Self {
-        Self { started: Instant::now(), budget, attempts: MAX_ATTEMPTS, once: AtomicU32::new(0) }
+    pub(super) fn new(stage: &'static str, budget: Duration) -> Self {
+        Self { stage, started: Instant::now(), budget, attempts: MAX_ATTEMPTS, once: AtomicU32::new(0) }
     }
 
     /// A batch of passages: it may wait for minutes.
     pub(super) fn patient() -> Self {
-        Self { attempts: PATIENT_ATTEMPTS, ..Self::new(PATIENT_BUDGET) }
+        Self { attempts: PATIENT_ATTEMPTS, ..Self::new("index", PATIENT_BUDGET) }
     }
 
     /// Runs `attempt` until it succeeds, cannot, or the budget is spent.
@@ -92,7 +95,8 @@ impl Schedule {
             .retry(backoff)
             .adjust(|fault: &Fault, delay| self.delay(fault, delay))
             .notify(|fault: &Fault, delay| {
-                tracing::warn!(cause = %fault.error, delay_ms = delay.as_millis(), "trying again");
+                metrics::retry(self.stage);
+                tracing::warn!(stage = self.stage, cause = %fault.error, delay_ms = delay.as_millis(), "trying again");
             })
             .await
             .map_err(|fault| fault.error)
@@ -120,7 +124,7 @@ mod tests {
 
     #[test]
     fn a_wait_the_service_asked_for_is_kept_if_the_budget_has_room() {
-        let schedule = Schedule::new(Duration::from_secs(5));
+        let schedule = Schedule::new("embed", Duration::from_secs(5));
         let asked = |secs| fault(Retry::After(Some(Duration::from_secs(secs))));
         let delay = Some(FIRST_DELAY);
         assert_eq!(schedule.delay(&asked(2), delay), Some(Duration::from_secs(2)));
@@ -130,11 +134,11 @@ mod tests {
 
     #[test]
     fn what_may_be_tried_once_is_not_tried_twice() {
-        let schedule = Schedule::new(Duration::from_secs(5));
+        let schedule = Schedule::new("embed", Duration::from_secs(5));
         assert_eq!(schedule.delay(&fault(Retry::Once), Some(FIRST_DELAY)), Some(FIRST_DELAY));
         assert_eq!(schedule.delay(&fault(Retry::Once), Some(FIRST_DELAY)), None);
         assert_eq!(schedule.delay(&fault(Retry::No), Some(FIRST_DELAY)), None);
-        let schedule = Schedule::new(Duration::from_secs(5));
+        let schedule = Schedule::new("embed", Duration::from_secs(5));
         schedule.delay(&fault(Retry::After(None)), Some(FIRST_DELAY));
         assert_eq!(
             schedule.delay(&fault(Retry::Once), Some(FIRST_DELAY)),

@@ -1,9 +1,16 @@
-//! Every documented bound, and the permits that bound how many answers are open at once.
+//! Every documented bound, and what keeps count: of answers that are open at once, of a client's requests, of what a day
+//! may cost. All of them count in this process alone.
+
+mod budget;
+mod rate;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+pub use budget::{Budget, Spending};
+pub use rate::RateLimit;
 
 /// Characters of a question; a longer one is refused.
 pub const MAX_QUERY_CHARS: usize = 4_000;
@@ -50,16 +57,30 @@ pub const HEARTBEAT: Duration = Duration::from_secs(15);
 
 /// How many answers may be open at once. Who finds none free is told at once (503): nothing queues.
 #[derive(Debug, Clone)]
-pub struct Permits(Arc<Semaphore>);
+pub struct Permits {
+    free: Arc<Semaphore>,
+    max: usize,
+}
 
 impl Permits {
     /// Room for `max` answers.
     pub fn new(max: usize) -> Self {
-        Self(Arc::new(Semaphore::new(max.min(Semaphore::MAX_PERMITS))))
+        let max = max.min(Semaphore::MAX_PERMITS);
+        Self { free: Arc::new(Semaphore::new(max)), max }
+    }
+
+    /// How many there are in all.
+    pub fn max(&self) -> usize {
+        self.max
+    }
+
+    /// How many answers are open now.
+    pub fn taken(&self) -> usize {
+        self.max - self.free.available_permits()
     }
 
     /// One answer's permit, which it holds until it has ended; `None` when all are taken.
     pub fn try_acquire(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.0).try_acquire_owned().ok()
+        Arc::clone(&self.free).try_acquire_owned().ok()
     }
 }

@@ -1,4 +1,7 @@
-//! Where log lines go and how they look, those of panics too. Questions, passages, answers and keys never go into one.
+//! Where log lines go and how they look, those of panics too, and what is counted. Questions, passages, answers and keys
+//! never go into one.
+
+pub mod metrics;
 
 use tracing_subscriber::EnvFilter;
 
@@ -17,7 +20,7 @@ pub fn init(vars: &Vars) -> Result<(), ConfigError> {
     let colour = std::io::IsTerminal::is_terminal(&std::io::stderr());
     let installed = match text("LOG_FORMAT") {
         "pretty" => subscriber.with_target(false).with_ansi(colour).try_init(),
-        "json" => subscriber.json().flatten_event(true).with_current_span(false).try_init(),
+        "json" => subscriber.json().flatten_event(true).with_span_list(false).try_init(),
         _ => return Err(ConfigError::one("LOG_FORMAT must be pretty or json")),
     };
     installed.map_err(|error| ConfigError::one(format!("the log cannot be set up: {error}")))?;

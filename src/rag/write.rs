@@ -1,0 +1,250 @@
+//! The written half of an answer: a model's text, checked as it comes, and what is said of it at the end.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::StreamExt as _;
+
+use super::AnswerStream;
+use super::citations::Citations;
+use super::progress::Progress;
+use super::stage::{Kind, Stage, kind_of, within};
+use crate::chat::{
+    AnswerEvent, FinishReason, NOT_IN_DOCS_SENTENCE, SEARCH_ONLY_SENTENCE, Source, Status, Summary,
+};
+use crate::error::Error;
+use crate::limits::{MAX_ANSWER_BYTES, Spending};
+use crate::provider::{
+    self, Delta, DeltaStream, End, Generation, NOT_IN_DOCS, Prompt, Provider, estimated_tokens,
+};
+use crate::telemetry::metrics;
+
+/// A model that writes, and how it has done lately.
+#[derive(Debug)]
+struct Writer {
+    generation: Generation,
+    stage: Stage,
+}
+
+/// The models that may write an answer, in the order in which they are asked.
+#[derive(Debug, Clone)]
+pub(super) struct Writers(Arc<[Writer]>);
+
+impl Writers {
+    pub(super) fn of(provider: &Provider) -> Self {
+        let models = std::iter::once(&provider.generation).chain(&provider.fallback);
+        let writer = |generation: &Generation| Writer {
+            generation: generation.clone(),
+            stage: Stage::new(Kind::Generate),
+        };
+        Self(models.map(writer).collect())
+    }
+
+    /// Opens an answer: the first model that begins one. The time to its first text is for all of them together.
+    async fn open(
+        &self,
+        deadlines: &Deadlines,
+        prompt: &Prompt,
+    ) -> Result<(DeltaStream, Option<String>), Error> {
+        let until = Instant::now() + deadlines.first_token;
+        let mut failure = None;
+        for (left, writer) in (1..=self.0.len()).rev().zip(self.0.iter()) {
+            if let Some(cause) = failure.take() {
+                tracing::warn!(%cause, "the model has not begun to answer: asking GENERATIVE_MODEL_FALLBACK");
+                metrics::fallback();
+            }
+            let limit = until.saturating_duration_since(Instant::now()) / u32::try_from(left).unwrap_or(1);
+            let generate = async { writer.generation.generate(prompt).await.map_err(Error::Generation) };
+            match writer.stage.run(deadlines.answer, limit, generate).await {
+                Ok((deltas, _)) => return Ok((deltas, writer.generation.model().map(str::to_owned))),
+                Err(Error::AnswerTimeout) => return Err(Error::AnswerTimeout),
+                Err(error) => failure = Some(error),
+            }
+        }
+        Err(failure.unwrap_or_else(|| Error::Internal("there is no model".to_owned())))
+    }
+}
+
+/// How long the model may take.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Deadlines {
+    pub(super) first_token: Duration,
+    pub(super) gap: Duration,
+    pub(super) answer: Instant,
+}
+
+impl Deadlines {
+    /// The next delta; a stream that stops without its end was cut.
+    async fn next(&self, deltas: &mut DeltaStream) -> Result<Delta, Error> {
+        let missed = Error::Generation(provider::Error::Timeout("GAP_TIMEOUT".to_owned()));
+        let delta = match within(self.answer, self.gap, missed, deltas.next()).await {
+            Ok(Some(delta)) => delta.map_err(Error::Generation),
+            Ok(None) => Err(Error::Generation(provider::Error::Truncated)),
+            Err(error) => Err(error),
+        };
+        delta.inspect_err(|error| metrics::upstream_error("generate", kind_of(error)))
+    }
+}
+
+/// Everything a written answer needs: it owns it, so that who drops the answer ends the model's work.
+pub(super) struct Job {
+    pub(super) sources: Vec<Source>,
+    pub(super) draft: Draft,
+    pub(super) deadlines: Deadlines,
+    pub(super) writers: Writers,
+    pub(super) prompt: Prompt,
+    pub(super) spending: Spending,
+}
+
+pub(super) fn write(job: Job) -> AnswerStream {
+    let Job { sources, mut draft, deadlines, writers, prompt, mut spending } = job;
+    let stream = async_stream::try_stream! {
+        yield AnswerEvent::Sources(sources);
+        let (mut deltas, model) = writers.open(&deadlines, &prompt).await?;
+        draft.model = model;
+        let end = loop {
+            match deadlines.next(&mut deltas).await? {
+                Delta::Text(text) => {
+                    spending.add(estimated_tokens(&text) as u64);
+                    let (text, full) = draft.push(&text);
+                    if let Some(text) = text {
+                        yield AnswerEvent::Text(text);
+                    }
+                    if full {
+                        break draft.cut();
+                    }
+                }
+                Delta::End(end) => break end,
+            }
+        };
+        drop(deltas);
+        if let Some(usage) = end.usage {
+            spending.settle(usage.total_tokens);
+        }
+        for event in draft.finish(end) {
+            yield event;
+        }
+    };
+    stream.boxed()
+}
+
+/// An answer as far as it has come.
+#[derive(Debug)]
+pub(super) struct Draft {
+    citations: Citations,
+    bytes: usize,
+    /// Whether a reader has seen any of it.
+    visible: bool,
+    /// The model that writes; `None` offline.
+    model: Option<String>,
+    progress: Arc<Progress>,
+}
+
+impl Draft {
+    /// An answer of which nothing has come, about so many sources.
+    pub(super) fn new(sources: usize, progress: Arc<Progress>) -> Self {
+        Self { citations: Citations::new(sources), bytes: 0, visible: false, model: None, progress }
+    }
+
+    /// What a reader may see of the next piece, and whether the answer is now as long as it may be.
+    fn push(&mut self, text: &str) -> (Option<String>, bool) {
+        if self.model.is_some()
+            && let Some(after) = self.progress.first_token()
+        {
+            metrics::first_token(after);
+        }
+        let room = MAX_ANSWER_BYTES - self.bytes;
+        let full = text.len() > room;
+        let text = if full { &text[..text.floor_char_boundary(room)] } else { text };
+        self.bytes += text.len();
+        (self.show(text), full)
+    }
+
+    fn show(&mut self, text: &str) -> Option<String> {
+        let text = Some(self.citations.push(text)).filter(|text| !text.is_empty());
+        self.visible |= text.is_some();
+        text
+    }
+
+    /// The end of an answer that has grown too long; what it cost so far, nobody has said yet.
+    fn cut(&self) -> End {
+        End { finish_reason: FinishReason::MaxTokens, model: self.model.clone(), usage: None }
+    }
+
+    /// The last events: what was held back, and the summary.
+    fn finish(self, end: End) -> Vec<AnswerEvent> {
+        let (rest, checked) = self.citations.finish();
+        let mut events = Vec::new();
+        if !rest.is_empty() {
+            events.push(AnswerEvent::Text(rest));
+        } else if checked.refused && !self.visible {
+            events.push(AnswerEvent::Text(NOT_IN_DOCS_SENTENCE.to_owned()));
+        }
+        let status = match (checked.refused, checked.cited.is_empty()) {
+            (true, _) => Status::NotInDocs,
+            (false, false) => Status::Answered,
+            (false, true) => Status::Uncited,
+        };
+        let End { finish_reason, model, usage } = end;
+        events.push(AnswerEvent::Done(Summary {
+            status,
+            cited: checked.cited,
+            finish_reason,
+            model,
+            usage,
+            timings: self.progress.timings(),
+            invalid_citations: checked.invalid,
+        }));
+        events
+    }
+
+    /// The whole answer where there is nothing to ask a model about: a refusal without words.
+    pub(super) fn nothing_found(mut self) -> Vec<AnswerEvent> {
+        self.show(NOT_IN_DOCS);
+        self.finish(End { finish_reason: FinishReason::Stop, model: None, usage: None })
+    }
+
+    /// The whole answer where no model may be asked any more: the sources stand for it.
+    pub(super) fn search_only(self) -> Vec<AnswerEvent> {
+        let summary = Summary {
+            status: Status::SearchOnly,
+            cited: Vec::new(),
+            finish_reason: FinishReason::Stop,
+            model: None,
+            usage: None,
+            timings: self.progress.timings(),
+            invalid_citations: 0,
+        };
+        vec![AnswerEvent::Text(SEARCH_ONLY_SENTENCE.to_owned()), AnswerEvent::Done(summary)]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn draft(sources: usize) -> Draft {
+        Draft::new(sources, Arc::new(Progress::new(Instant::now())))
+    }
+
+    fn stop() -> End {
+        End { finish_reason: FinishReason::Stop, model: None, usage: None }
+    }
+
+    #[test]
+    fn an_answer_is_cut_at_its_bound_between_characters() {
+        let mut draft = draft(1);
+        let (_, full) = draft.push(&"a".repeat(MAX_ANSWER_BYTES - 1));
+        assert!(!full);
+        assert_eq!(draft.push("üü"), (None, true));
+    }
+
+    #[test]
+    fn a_refusal_without_words_gets_the_fixed_sentence() {
+        let mut draft = draft(1);
+        assert_eq!(draft.push(" [NOT_IN_DOCS] \n"), (None, false));
+        let events = draft.finish(stop());
+        assert_eq!(events[0], AnswerEvent::Text(NOT_IN_DOCS_SENTENCE.to_owned()));
+        assert!(matches!(&events[1], AnswerEvent::Done(summary) if summary.status == Status::NotInDocs));
+    }
+}
