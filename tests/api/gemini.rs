@@ -145,49 +145,6 @@ async fn a_wait_the_service_asks_for_is_kept() {
 }
 
 #[tokio::test]
-async fn every_misbehaviour_of_a_stream_ends_it_in_one_clear_way() {
-    let object = |code: u16, status: &str| json!({"error": {"code": code, "message": "m", "status": status}});
-    let no_data = |value: &Value| format!("{value:#}\n\n").into_bytes();
-    let chunks = |chunks: &[Vec<u8>]| Reply::Chunks(chunks.to_vec());
-    let finished = |reason: &str| event(&json!({"candidates": [{"finishReason": reason}]}));
-    let cases: Vec<(&str, Reply, &str)> = vec![
-        ("no finish reason", chunks(&[said("Hi")]), "answer_truncated"),
-        ("half an event", chunks(&[said("Hi"), b"data: {\"candidates\"".to_vec()]), "answer_truncated"),
-        ("a cut", Reply::Cut(vec![said("Hi")]), "answer_truncated"),
-        ("half a character", chunks(&[said("Hi"), b"data: \xe6".to_vec()]), "answer_truncated"),
-        ("not UTF-8", chunks(&[said("Hi"), b"data: \xff\xff\n\n".to_vec()]), "generation_failed"),
-        ("not JSON", chunks(&[said("Hi"), b"data: <html>\r\n\r\n".to_vec()]), "generation_failed"),
-        ("a bare string", chunks(&[said("Hi"), b"data: \"x\"\r\n\r\n".to_vec()]), "generation_failed"),
-        ("error 503 after text", chunks(&[said("Hi"), event(&object(503, "UNAVAILABLE"))]), "upstream_busy"),
-        ("error 429 after text", chunks(&[said("Hi"), event(&object(429, "RESOURCE_EXHAUSTED"))]), "upstream_busy"),
-        ("error 500 after text", chunks(&[said("Hi"), event(&object(500, "INTERNAL"))]), "generation_failed"),
-        ("error in an array", chunks(&[said("Hi"), event(&json!([object(503, "UNAVAILABLE")]))]), "upstream_busy"),
-        ("error without data:", chunks(&[said("Hi"), no_data(&object(499, "CANCELLED"))]), "answer_truncated"),
-        ("a finish reason, then a cut", Reply::Cut(vec![said("Hi"), finish("STOP")]), "stop"),
-        ("[DONE]", chunks(&[said("Hi"), finish("STOP"), b"data: [DONE]\n\n".to_vec()]), "stop"),
-        ("LF and no space", chunks(&[b"data:{\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"Hi\"}]},\"finishReason\":\"STOP\"}]}\n\n".to_vec()]), "stop"),
-        ("MAX_TOKENS without text", chunks(&[finished("MAX_TOKENS")]), "max_tokens"),
-        ("SAFETY without content", chunks(&[said("Hi"), finished("SAFETY")]), "safety"),
-        ("RECITATION", chunks(&[said("Hi"), finished("RECITATION")]), "recitation"),
-        ("PROHIBITED_CONTENT", chunks(&[finished("PROHIBITED_CONTENT")]), "blocked"),
-        ("an unknown reason", chunks(&[said("Hi"), finished("NEW_REASON")]), "other"),
-        ("a blocked prompt", chunks(&[event(&json!({"promptFeedback": {"blockReason": "SAFETY"}}))]), "blocked"),
-        ("HTML with 200", Reply::Plain(200, "text/html", b"<html>".to_vec()), "generation_failed"),
-        ("a bad key", error(400, "INVALID_ARGUMENT", json!([])), "generation_failed"),
-        ("a missing model", Reply::Plain(404, "text/event-stream", object(404, "NOT_FOUND").to_string().into_bytes()), "generation_failed"),
-        ("a redirect", Reply::WithHeader(307, ("location", "http://127.0.0.1:9/"), Vec::new()), "generation_failed"),
-    ];
-    let (app, gemini) = app(&[]).await;
-    for (name, reply, expected) in cases {
-        let before = gemini.sent(":streamGenerateContent").len();
-        gemini.on_generate(reply);
-        assert_eq!(outcome(&within(ending(&app)).await), expected, "{name}");
-        assert_eq!(gemini.sent(":streamGenerateContent").len(), before + 1, "{name} was asked again");
-        within(gemini.all_closed()).await;
-    }
-}
-
-#[tokio::test]
 async fn a_byte_order_mark_costs_nothing() {
     let (app, gemini) = app(&[]).await;
     let mut first = "\u{feff}".as_bytes().to_vec();

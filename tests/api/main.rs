@@ -16,6 +16,7 @@ mod chat;
 mod cli;
 #[cfg(feature = "embedded")]
 mod embedded;
+mod faults;
 mod gemini;
 #[cfg(feature = "embedded")]
 mod index;
@@ -27,3 +28,4 @@ mod index_search;
 mod index_trouble;
 mod operation;
 mod remote;
+mod wire;

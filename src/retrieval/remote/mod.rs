@@ -5,8 +5,8 @@ mod collection;
 mod lease;
 pub mod writer;
 
-use std::sync::{PoisonError, RwLock};
-use std::time::Duration;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
 use qdrant_client::qdrant::{
     Condition, Document, Filter as QdrantFilter, PointId, Query, QueryBatchPoints, QueryPoints,
@@ -36,7 +36,7 @@ pub use writer::Writer;
 
 /// A collection that was found fit to search.
 pub struct Remote {
-    client: Qdrant,
+    client: RwLock<Arc<Qdrant>>,
     config: RemoteConfig,
     reading: Reading,
     timeout: Duration,
@@ -75,6 +75,7 @@ impl Remote {
         }
         settle_sparse(&client, &config, &mut description, "retrieval is dense only").await?;
         let languages = RwLock::new(languages(description.manifest.as_ref()));
+        let client = RwLock::new(Arc::new(client));
         Ok(Self { client, config, reading, timeout, model: model.to_owned(), description, languages })
     }
 
@@ -101,8 +102,10 @@ impl Remote {
     ///
     /// What keeps it from answering, among it that another model has embedded it since.
     pub async fn ping(&self) -> Result<(), Error> {
-        let call = self.client.collection_info(&self.config.collection);
-        let info = within(self.timeout, call).await.map_err(|error| fault(&error))?;
+        let mut call = Call::new(self);
+        let info = within(self.timeout, call.client.collection_info(&self.config.collection)).await;
+        call.ended(info.as_ref().err());
+        let info = info.map_err(|error| fault(&error))?;
         let manifest = collection::manifest(info.result.as_ref());
         if let Some(cause) = unfit(manifest.as_ref(), &self.description.vector_name, &self.model) {
             return Err(Error::Refused(format!("{} {cause}", self.description.place)));
@@ -141,10 +144,12 @@ impl Remote {
             ..Default::default()
         };
         // The caller bounds both attempts together.
-        let response = match self.client.query_batch(batch.clone()).await {
-            Err(error) if code(&error) == Some(Code::DeadlineExceeded) => self.client.query_batch(batch).await,
+        let mut call = Call::new(self);
+        let response = match call.client.query_batch(batch.clone()).await {
+            Err(error) if code(&error) == Some(Code::DeadlineExceeded) => call.client.query_batch(batch).await,
             response => response,
         };
+        call.ended(None);
         let response = response.map_err(|error| fault(&error))?;
         if response.result.len() != wanted {
             return Err(Error::Failed(format!("{} results for {wanted} queries", response.result.len())));
@@ -171,13 +176,29 @@ impl Remote {
             .with_payload(true)
             .with_vectors(true);
         let response =
-            within(self.timeout, self.client.scroll(request)).await.map_err(|error| fault(&error))?;
+            within(self.timeout, self.client().scroll(request)).await.map_err(|error| fault(&error))?;
         let sample = |point: qdrant_client::qdrant::RetrievedPoint| {
             let vector = vector_of(point.vectors?, &self.description.vector_name)?;
             let passage = self.reading.passage(&json(point.payload), 0.0)?;
             Some(Sample { title: passage.title, text: passage.text, vector })
         };
         Ok(response.result.into_iter().filter_map(sample).collect())
+    }
+
+    fn client(&self) -> Arc<Qdrant> {
+        Arc::clone(&self.client.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Takes a new connection in place of `old`, unless another call has done so already.
+    fn reconnect(&self, old: &Arc<Qdrant>) {
+        let mut client = self.client.write().unwrap_or_else(PoisonError::into_inner);
+        if !Arc::ptr_eq(&client, old) {
+            return;
+        }
+        if let Ok(new) = connect(&self.config, self.timeout) {
+            tracing::warn!("no answer came over the connection to Qdrant: opening another");
+            *client = Arc::new(new);
+        }
     }
 
     fn query(
@@ -198,6 +219,36 @@ impl Remote {
             query = query.filter(filter.clone());
         }
         query.into()
+    }
+}
+
+/// A call over the shared connection. One that was given up on without an answer takes the connection out of use: a peer that
+/// is gone without a word, or a firewall that forgot it, would cost every later call its deadline until the operating system
+/// gives up, after minutes.
+struct Call<'a> {
+    remote: &'a Remote,
+    client: Arc<Qdrant>,
+    began: Instant,
+    ended: bool,
+}
+
+impl<'a> Call<'a> {
+    fn new(remote: &'a Remote) -> Self {
+        Self { remote, client: remote.client(), began: Instant::now(), ended: false }
+    }
+
+    /// An answer has come, unless it is the error of a missed deadline.
+    fn ended(&mut self, error: Option<&QdrantError>) {
+        self.ended = error.and_then(code) != Some(Code::DeadlineExceeded);
+    }
+}
+
+impl Drop for Call<'_> {
+    fn drop(&mut self) {
+        // Dropped sooner, it was its reader who left.
+        if !self.ended && self.began.elapsed() >= self.remote.timeout / 10 * 9 {
+            self.remote.reconnect(&self.client);
+        }
     }
 }
 
