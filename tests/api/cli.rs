@@ -1,23 +1,12 @@
 //! The binary itself: how it ends, and what `check` prints.
 
-use std::process::{Output, Stdio};
+use std::process::Output;
 use std::time::Duration;
 
-use tokio::io::{AsyncBufReadExt as _, BufReader};
-use tokio::process::Command;
-
+use crate::binary::{Binary, docent};
 use crate::fake_gemini::{DIMENSIONS, FakeGemini, embedding};
 use crate::fake_qdrant::{Behaviour, FakeQdrant};
 use crate::helpers::within;
-
-/// The binary in an empty folder with these variables and no others.
-pub fn docent(arguments: &[&str], variables: &[(&str, &str)]) -> (Command, tempfile::TempDir) {
-    let folder = tempfile::tempdir().unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_docent"));
-    command.args(arguments).env_clear().envs(variables.iter().copied()).current_dir(folder.path());
-    command.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
-    (command, folder)
-}
 
 pub async fn run(arguments: &[&str], variables: &[(&str, &str)]) -> (Option<i32>, String) {
     let (mut command, _folder) = docent(arguments, variables);
@@ -135,24 +124,6 @@ async fn check_prints_what_serve_would_use() {
     assert!(output.contains("do not look like this model's"), "{output}");
 }
 
-/// Starts the binary and waits until it listens: its address, and whether its log said `phrase` before.
-async fn listening(command: &mut Command, phrase: &str) -> (tokio::process::Child, String, bool) {
-    let mut child = command.spawn().unwrap();
-    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-    let mut said = false;
-    loop {
-        let line = within(lines.next_line()).await.unwrap().expect("a line that says where it listens");
-        let line: serde_json::Value = serde_json::from_str(&line).unwrap();
-        let message = line["message"].as_str().unwrap().to_owned();
-        said |= message.contains(phrase);
-        if let Some(address) = message.strip_prefix("listening on ") {
-            // The pipe stays open: a process that cannot write its log would be another test.
-            tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-            return (child, address.to_owned(), said);
-        }
-    }
-}
-
 #[tokio::test]
 async fn serve_answers_with_the_variables_alone() {
     let (gemini, qdrant) = (FakeGemini::start().await, FakeQdrant::start().await);
@@ -162,13 +133,10 @@ async fn serve_answers_with_the_variables_alone() {
         ("GOOGLE_GEMINI_BASE_URL", base.as_str()),
         ("QDRANT_URL", url.as_str()),
         ("QDRANT_COLLECTION_NAME", "docs"),
-        ("PORT", "0"),
-        ("LOG_FORMAT", "json"),
     ];
-    let (mut command, _folder) = docent(&["serve"], &variables);
-    let (_child, address, _) = listening(&mut command, "serving").await;
+    let server = Binary::start(&["serve"], &variables).await;
     let request =
-        reqwest::Client::new().post(format!("{address}/chat")).json(&serde_json::json!({"query": "How?"}));
+        reqwest::Client::new().post(format!("{}/chat", server.url)).json(&serde_json::json!({"query": "How?"}));
     let answer: serde_json::Value = request.send().await.unwrap().json().await.unwrap();
     assert_eq!(answer["response"], "Hello [1].");
     assert_eq!(answer["sources"][0]["url"], "https://docs.example/p1#part");
@@ -177,35 +145,30 @@ async fn serve_answers_with_the_variables_alone() {
 #[cfg(feature = "embedded")]
 #[tokio::test]
 async fn the_demo_needs_nothing_listens_and_stops_on_sigterm() {
-    let (mut command, _folder) = docent(&["demo", "--port", "0"], &[("LOG_FORMAT", "json")]);
-    let (mut child, address, offline) = listening(&mut command, "offline demo").await;
-    assert!(offline, "the log does not say that it is offline");
-    let health = reqwest::get(format!("{address}/health")).await.unwrap();
-    assert_eq!(health.status(), 200);
-    terminate(&child).await;
-    assert_eq!(within(child.wait()).await.unwrap().code(), Some(0));
-}
-
-#[cfg(feature = "embedded")]
-async fn terminate(child: &tokio::process::Child) {
-    let id = child.id().unwrap().to_string();
-    assert!(Command::new("kill").args(["-TERM", &id]).status().await.unwrap().success());
+    let mut demo = Binary::start(&["demo"], &[]).await;
+    assert!(
+        demo.log().iter().any(|line| line.contains("offline demo")),
+        "the log does not say that it is offline"
+    );
+    assert_eq!(reqwest::get(format!("{}/health", demo.url)).await.unwrap().status(), 200);
+    demo.terminate().await;
+    assert_eq!(within(demo.child.wait()).await.unwrap().code(), Some(0));
 }
 
 #[cfg(feature = "embedded")]
 #[tokio::test]
 async fn a_second_signal_does_not_wait_for_open_answers() {
-    let arguments = ["demo", "--port", "0", "--offline-token-delay-ms", "10000", "--shutdown-grace", "1h"];
-    let (mut command, _folder) = docent(&arguments, &[("LOG_FORMAT", "json")]);
-    let (mut child, address, _) = listening(&mut command, "offline demo").await;
-    let request = reqwest::Client::new().post(format!("{address}/chat")).header("accept", "text/event-stream");
+    let mut demo =
+        Binary::start(&["demo", "--offline-token-delay-ms", "10000", "--shutdown-grace", "1h"], &[]).await;
+    let request =
+        reqwest::Client::new().post(format!("{}/chat", demo.url)).header("accept", "text/event-stream");
     let answer = request.json(&serde_json::json!({"query": "How do I change the port?"})).send().await.unwrap();
-    terminate(&child).await;
-    while reqwest::get(format!("{address}/health")).await.is_ok() {
+    demo.terminate().await;
+    while reqwest::get(format!("{}/health", demo.url)).await.is_ok() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    assert!(child.try_wait().unwrap().is_none(), "an answer is open, so the first signal waits");
-    terminate(&child).await;
-    assert_eq!(within(child.wait()).await.unwrap().code(), Some(0));
+    assert!(demo.child.try_wait().unwrap().is_none(), "an answer is open, so the first signal waits");
+    demo.terminate().await;
+    assert_eq!(within(demo.child.wait()).await.unwrap().code(), Some(0));
     drop(answer);
 }

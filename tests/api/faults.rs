@@ -296,7 +296,7 @@ fn outcome(response: &str) -> (u16, String) {
 /// One row in one form; how long its response took.
 async fn run(row: &Row, accept: &str) -> Duration {
     let (gemini, qdrant) = (FakeGemini::start().await, FakeQdrant::start().await);
-    let (to_gemini, to_qdrant) = (Wire::to(&gemini.url()).await, Wire::to(&qdrant.url()).await);
+    let (to_gemini, to_qdrant) = (Wire::to(&gemini.url()), Wire::to(&qdrant.url()));
     let (gemini_url, qdrant_url) = (to_gemini.url(), to_qdrant.url());
     let mut settings = vec![
         ("GOOGLE_GEMINI_BASE_URL", gemini_url.as_str()),

@@ -246,3 +246,13 @@ pub fn within<T>(work: impl Future<Output = T>) -> impl Future<Output = T> {
         outcome.unwrap_or_else(|_| panic!("{caller}: nothing came within {PATIENCE:?}"))
     }
 }
+
+/// Waits until `holds` does.
+pub async fn eventually(mut holds: impl AsyncFnMut() -> bool) {
+    within(async {
+        while !holds().await {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+}

@@ -8,6 +8,7 @@ mod fake_gemini;
 mod fake_qdrant;
 #[cfg(feature = "embedded")]
 mod bench;
+mod binary;
 #[cfg(feature = "embedded")]
 mod edge_qdrant;
 mod helpers;
@@ -26,6 +27,7 @@ mod index_command;
 mod index_search;
 #[cfg(feature = "embedded")]
 mod index_trouble;
+mod limits;
 mod operation;
 mod remote;
 mod wire;

@@ -9,7 +9,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use crate::fake_gemini::{FakeGemini, Reply, error, finish, gate, text as said};
 use crate::fake_qdrant::FakeQdrant;
-use crate::helpers::{Stream, TestApp, demo, spawn, spawn_app, spawn_demo, text, vars, within};
+use crate::helpers::{Stream, TestApp, demo, eventually, spawn, spawn_app, spawn_demo, text, vars, within};
 
 async fn app(settings: &[(&str, &str)]) -> (TestApp, FakeGemini, FakeQdrant) {
     let (gemini, qdrant) = (FakeGemini::start().await, FakeQdrant::start().await);
@@ -24,16 +24,6 @@ async fn held(app: &TestApp, gemini: &FakeGemini) -> (UnboundedSender<Vec<u8>>, 
     stream.head().await;
     stream.event().await;
     (chunks, stream)
-}
-
-/// Waits until `holds` does.
-async fn eventually(mut holds: impl AsyncFnMut() -> bool) {
-    within(async {
-        while !holds().await {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    })
-    .await;
 }
 
 #[tokio::test]

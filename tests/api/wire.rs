@@ -45,7 +45,7 @@ struct State {
 
 impl Wire {
     /// A wire to `upstream`, as `http://host:port`.
-    pub async fn to(upstream: &str) -> Self {
+    pub fn to(upstream: &str) -> Self {
         let listener = listen("127.0.0.1:0".parse().unwrap());
         let address = listener.local_addr().unwrap();
         let state = Arc::new(State {

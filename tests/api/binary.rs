@@ -1,0 +1,86 @@
+//! The binary itself, as a process.
+
+use std::process::Stdio;
+use std::sync::{Arc, Mutex};
+
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::{Child, Command};
+
+use crate::helpers::within;
+
+/// The binary in an empty folder with these variables and no others.
+pub fn docent(arguments: &[&str], variables: &[(&str, &str)]) -> (Command, tempfile::TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_docent"));
+    command.args(arguments).env_clear().envs(variables.iter().copied()).current_dir(folder.path());
+    command.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    (command, folder)
+}
+
+/// A server in a process of its own, which ends with its value.
+pub struct Binary {
+    pub child: Child,
+    /// Where it listens, as `http://host:port`.
+    pub url: String,
+    log: Arc<Mutex<Vec<String>>>,
+    _folder: tempfile::TempDir,
+}
+
+impl Binary {
+    /// Starts it on a free port and waits until it listens.
+    pub async fn start(arguments: &[&str], variables: &[(&str, &str)]) -> Self {
+        let variables = [&[("PORT", "0"), ("LOG_FORMAT", "json")], variables].concat();
+        let (mut command, folder) = docent(arguments, &variables);
+        let mut child = command.spawn().unwrap();
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let url = loop {
+            let line = within(lines.next_line()).await.unwrap().expect("a line that says where it listens");
+            let address = line.split_once("listening on ").map(|(_, rest)| rest.to_owned());
+            log.lock().unwrap().push(line);
+            if let Some(address) = address {
+                break address.split(['"', '\u{1b}']).next().unwrap().to_owned();
+            }
+        };
+        let kept = Arc::clone(&log);
+        tokio::spawn(async move {
+            while let Ok(Some(line)) = lines.next_line().await {
+                kept.lock().unwrap().push(line);
+            }
+        });
+        Self { child, url, log, _folder: folder }
+    }
+
+    /// The lines of its log so far.
+    pub fn log(&self) -> Vec<String> {
+        self.log.lock().unwrap().clone()
+    }
+
+    /// The same as objects, where it logs JSON.
+    pub fn events(&self) -> Vec<Value> {
+        self.log().iter().map(|line| serde_json::from_str(line).expect(line)).collect()
+    }
+
+    /// Waits until so many lines of its log hold `part`.
+    pub async fn logged(&self, part: &str, count: usize) -> Vec<Value> {
+        within(async {
+            loop {
+                let lines = self.log();
+                let found = lines.iter().filter(|line| line.contains(part));
+                let found: Vec<Value> = found.map(|line| serde_json::from_str(line).unwrap()).collect();
+                if found.len() >= count {
+                    return found;
+                }
+                tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+            }
+        })
+        .await
+    }
+
+    /// Sends SIGTERM.
+    pub async fn terminate(&self) {
+        let id = self.child.id().unwrap().to_string();
+        assert!(Command::new("kill").args(["-TERM", &id]).status().await.unwrap().success());
+    }
+}
