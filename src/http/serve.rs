@@ -20,6 +20,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
@@ -31,7 +32,7 @@ use tower::Service as _;
 use super::client::Peer;
 use super::record::Record;
 use crate::app::App;
-use crate::limits::{HEAD_TIMEOUT, MAX_HEAD_BYTES};
+use crate::limits::{HEAD_TIMEOUT, MAX_HEAD_BYTES, SEND_BUFFER_BYTES};
 
 /// Pause after a failed accept (no file descriptors left, say), so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -92,8 +93,9 @@ async fn drain(app: &App, mut connections: JoinSet<()>, close: &CancellationToke
 
 /// One connection, until it ends or `close` asks it to end after the request under way.
 async fn connection(stream: Watched, peer: Peer, router: Router, close: CancellationToken) {
-    if let Err(error) = stream.stream.set_nodelay(true) {
-        tracing::debug!(%error, "TCP_NODELAY");
+    let socket = SockRef::from(&stream.stream);
+    if let Err(error) = socket.set_tcp_nodelay(true).and(socket.set_send_buffer_size(SEND_BUFFER_BYTES)) {
+        tracing::debug!(%error, "a socket's options");
     }
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(peer);

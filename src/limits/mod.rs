@@ -42,6 +42,10 @@ pub const MAX_HEAD_BYTES: usize = 64 * 1024;
 /// How long a head may take to arrive; then the connection is closed.
 pub const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
 
+/// Bytes of a response that the operating system holds for a reader who is slow to take them (Linux doubles the number); by
+/// itself it would take up to 4 MiB for each. When they are full, reading from the model stops.
+pub const SEND_BUFFER_BYTES: usize = 128 * 1024;
+
 /// Bytes of an answer's text; a longer one is cut there and ends as `max_tokens`.
 pub const MAX_ANSWER_BYTES: usize = 1024 * 1024;
 /// Bytes of an upstream's JSON body that Docent reads; a longer one is unusable.

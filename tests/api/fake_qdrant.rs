@@ -1,6 +1,7 @@
 //! A Qdrant across a socket: a gRPC server with one collection of canned points, which records what it is asked.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use qdrant_client::Payload;
@@ -74,8 +75,25 @@ impl Default for Behaviour {
 
 struct Shared {
     behaviour: Mutex<Behaviour>,
+    searching: AtomicUsize,
     batches: Mutex<Vec<QueryBatchPoints>>,
     keys: Mutex<Vec<Option<String>>>,
+}
+
+/// Counts a search while it is open.
+struct Searching(Arc<Shared>);
+
+impl Searching {
+    fn new(state: &Arc<Shared>) -> Self {
+        state.searching.fetch_add(1, Ordering::SeqCst);
+        Self(Arc::clone(state))
+    }
+}
+
+impl Drop for Searching {
+    fn drop(&mut self) {
+        self.0.searching.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 #[derive(Clone)]
@@ -90,6 +108,7 @@ impl FakeQdrant {
     pub async fn with(behaviour: Behaviour) -> Self {
         let state = Arc::new(Shared {
             behaviour: Mutex::new(behaviour),
+            searching: AtomicUsize::new(0),
             batches: Mutex::default(),
             keys: Mutex::default(),
         });
@@ -110,6 +129,11 @@ impl FakeQdrant {
 
     pub fn change(&self, change: impl FnOnce(&mut Behaviour)) {
         change(&mut self.state.behaviour.lock().unwrap());
+    }
+
+    /// Searches it is asked now and does not answer.
+    pub fn searching(&self) -> usize {
+        self.state.searching.load(Ordering::SeqCst)
     }
 
     /// The batches it was asked, in order.
@@ -199,6 +223,7 @@ impl Service {
         let batch = request.into_inner();
         self.0.batches.lock().unwrap().push(batch.clone());
         if behaviour.frozen {
+            let _searching = Searching::new(&self.0);
             std::future::pending::<()>().await;
         }
         if let Some(code) = behaviour.query_error {

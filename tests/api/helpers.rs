@@ -9,10 +9,11 @@ use docent::http::serve::serve;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::fake_gemini::FakeGemini;
+use crate::fake_gemini::{FakeGemini, gate};
 use crate::fake_qdrant::FakeQdrant;
 
 /// How long a test waits for what must come; only a failing test gets here.
@@ -107,6 +108,16 @@ impl TestApp {
         let socket = TcpSocket::new_v4().unwrap();
         socket.set_recv_buffer_size(4 * 1024).unwrap();
         self.send(socket.connect(self.address.parse().unwrap()).await.unwrap(), body).await
+    }
+
+    /// A stream that has shown its sources and waits for the model, whose chunks come through the gate.
+    pub async fn held(&self, gemini: &FakeGemini) -> (UnboundedSender<Vec<u8>>, Stream) {
+        let (chunks, reply) = gate();
+        gemini.on_generate(reply);
+        let mut stream = self.ask_stream("How?").await;
+        stream.head().await;
+        stream.event().await;
+        (chunks, stream)
     }
 
     async fn send(&self, mut socket: TcpStream, body: &Value) -> Stream {

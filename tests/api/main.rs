@@ -29,5 +29,6 @@ mod index_search;
 mod index_trouble;
 mod limits;
 mod operation;
+mod readers;
 mod remote;
 mod wire;
