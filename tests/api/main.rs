@@ -31,4 +31,5 @@ mod limits;
 mod operation;
 mod readers;
 mod remote;
+mod security;
 mod wire;
