@@ -9,10 +9,11 @@ use tokio::process::{Child, Command};
 
 use crate::helpers::within;
 
-/// The binary in an empty folder with these variables and no others.
+/// The binary, or that of `DOCENT_BIN`, in an empty folder with these variables and no others.
 pub fn docent(arguments: &[&str], variables: &[(&str, &str)]) -> (Command, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_docent"));
+    let built = std::env::var("DOCENT_BIN").unwrap_or_else(|_| env!("CARGO_BIN_EXE_docent").to_owned());
+    let mut command = Command::new(built);
     command.args(arguments).env_clear().envs(variables.iter().copied()).current_dir(folder.path());
     command.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     (command, folder)

@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -61,6 +62,7 @@ struct Shared {
     batches: Mutex<VecDeque<Reply>>,
     generates: Mutex<VecDeque<Reply>>,
     looks: Mutex<VecDeque<Reply>>,
+    pause: Mutex<Duration>,
     /// Streams of answers that are open now.
     open: AtomicUsize,
     /// Rung when one closes.
@@ -106,6 +108,18 @@ impl FakeGemini {
     pub fn on_look(&self, reply: Reply) -> &Self {
         self.state.looks.lock().unwrap().push_back(reply);
         self
+    }
+
+    /// Forgets what it was told to answer and has not answered yet.
+    pub fn forget(&self) {
+        for replies in [&self.state.embeds, &self.state.generates] {
+            replies.lock().unwrap().clear();
+        }
+    }
+
+    /// From now on, unscripted answers wait so long before each chunk.
+    pub fn pace(&self, pause: Duration) {
+        *self.state.pause.lock().unwrap() = pause;
     }
 
     /// What it was sent to a method, in order.
@@ -237,7 +251,7 @@ async fn answer(State(state): State<Arc<Shared>>, request: Request) -> Response 
     } else if path.contains(":batchEmbedContents") {
         scripted(&state.batches).unwrap_or_else(|| Reply::Plain(200, "application/json", embeddings(&json)))
     } else if path.contains(":streamGenerateContent") {
-        scripted(&state.generates).unwrap_or_else(|| unscripted(&String::from_utf8_lossy(&body)))
+        scripted(&state.generates).unwrap_or_else(|| unscripted(&String::from_utf8_lossy(&body), &state))
     } else {
         let model = json!({"name": "models/x", "supportedGenerationMethods": ["generateContent"]});
         scripted(&state.looks)
@@ -247,10 +261,24 @@ async fn answer(State(state): State<Arc<Shared>>, request: Request) -> Response 
 }
 
 /// "Hello [1].", or a question's own nonce, so that a test sees whose answer it got.
-fn unscripted(body: &str) -> Reply {
-    match body.split_once("nonce-") {
+fn unscripted(body: &str, state: &Shared) -> Reply {
+    let reply = match body.split_once("nonce-") {
         Some((_, rest)) => answer_of(&["nonce", "-", &rest[..8], " [1]."]),
         None => answer_of(&["Hello ", "[1]."]),
+    };
+    let pause = *state.pause.lock().unwrap();
+    match reply {
+        Reply::Chunks(chunks) if !pause.is_zero() => {
+            let (sender, reply) = gate();
+            tokio::spawn(async move {
+                for chunk in chunks {
+                    tokio::time::sleep(pause).await;
+                    let _ = sender.send(chunk);
+                }
+            });
+            reply
+        }
+        reply => reply,
     }
 }
 

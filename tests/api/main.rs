@@ -32,4 +32,5 @@ mod operation;
 mod readers;
 mod remote;
 mod security;
+mod soak;
 mod wire;

@@ -210,7 +210,10 @@ async fn nothing_from_outside_makes_a_log_line_or_gets_a_secret_into_one() {
             let stamp =
                 if format == "json" { line.starts_with("{\"timestamp\":") } else { line.starts_with("20") };
             assert!(stamp && !line.starts_with("2026-01-01"), "{format}: a forged line: {line:?}");
-            assert!(!line.chars().any(|c| c.is_control() || ('\u{2028}'..='\u{202e}').contains(&c)), "{format}: {line:?}");
+            assert!(
+                !line.chars().any(|c| c.is_control() || ('\u{2028}'..='\u{202e}').contains(&c)),
+                "{format}: {line:?}"
+            );
             for secret in ["AIza-secret", "qdrant-secret", "marker-question", "marker-answer", "Passage 1"] {
                 assert!(!line.contains(secret), "{format}: {secret} in {line}");
             }
