@@ -256,8 +256,7 @@ pub fn clip(text: &str, max: usize) -> &str {
 
 /// Somebody else's text, fit for a log line: short, and without characters that end a line or turn its direction.
 pub fn for_log(text: &str) -> String {
-    let moves =
-        |c| matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
+    let moves = |c| matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
     clip(text, MAX_CAUSE_CHARS).chars().map(|c| if c.is_control() || moves(c) { ' ' } else { c }).collect()
 }
 

@@ -77,3 +77,20 @@ async fn without_idle_cors(mut response: Response) -> Response {
     }
     std::future::ready(response).await
 }
+
+/// Reads any body as a request's: what it gives is within its bounds.
+#[cfg(fuzzing)]
+pub fn fuzz(body: &[u8]) {
+    use crate::limits::{MAX_HISTORY_MESSAGES, MAX_QUERY_CHARS, MAX_TOP_K};
+    let keys = ["version".to_owned(), "language".to_owned()];
+    match request::read(body, &keys) {
+        Ok(question) => {
+            assert!((1..=MAX_QUERY_CHARS).contains(&question.query.chars().count()));
+            assert!((1..=MAX_TOP_K).contains(&question.top_k) && question.history.len() <= MAX_HISTORY_MESSAGES);
+            assert!(question.filter.keys().all(|key| keys.contains(key)));
+            let _ = crate::rag::standalone::text(&question);
+        }
+        Err(Error::InvalidRequest(fields)) => assert!(!fields.is_empty()),
+        Err(error) => assert!(matches!(error, Error::MalformedJson(_)), "{error}"),
+    }
+}

@@ -130,3 +130,18 @@ impl Docs {
 fn pattern(regex: &str) -> Regex {
     Regex::new(regex).expect("a valid pattern")
 }
+
+/// Reads any source as a page: its passages have text.
+#[cfg(fuzzing)]
+pub fn fuzz(source: &str) {
+    let root = Root { route_base: ROUTE_BASE.to_owned(), ..Root::default() };
+    for file in ["a/page.md", "a/page.mdx"] {
+        if let Ok((matter, blocks)) = page::blocks(file, source, &|_| Ok(None), &Links::Drop)
+            && let Some(page) = Page::new(&root, file, &matter, blocks)
+        {
+            for entry in page.entries(&root) {
+                assert!(!entry.text.trim().is_empty() && entry.payload.contains_key("url"), "{entry:?}");
+            }
+        }
+    }
+}

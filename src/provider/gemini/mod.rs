@@ -336,3 +336,30 @@ fn transport(error: &reqwest::Error) -> String {
     };
     format!("{kind}: {}", for_log(&text))
 }
+
+/// Decodes a stream's body whole and cut into pieces: both must give the same.
+#[cfg(fuzzing)]
+pub fn fuzz(body: &[u8], cuts: &[u8]) {
+    fn read(pieces: Vec<bytes::Bytes>) -> (Vec<String>, bool, Option<crate::provider::End>) {
+        let mut events = events::Events::new(futures::stream::iter(pieces.into_iter().map(Ok::<_, ()>)));
+        let (mut decoder, mut texts) = (wire::Decoder::default(), Vec::new());
+        let broken = futures::executor::block_on(async {
+            while let Some(event) = events.next().await {
+                match event.ok().and_then(|data| decoder.push(&data).ok()) {
+                    Some(text) => texts.push(text),
+                    None => return true,
+                }
+            }
+            false
+        });
+        (texts, broken, decoder.end("model"))
+    }
+    let (mut pieces, mut left) = (Vec::new(), body);
+    for cut in cuts {
+        let (piece, after) = left.split_at(usize::from(*cut).min(left.len()));
+        pieces.push(bytes::Bytes::copy_from_slice(piece));
+        left = after;
+    }
+    pieces.push(bytes::Bytes::copy_from_slice(left));
+    assert_eq!(read(pieces), read(vec![bytes::Bytes::copy_from_slice(body)]));
+}
