@@ -8,9 +8,10 @@ use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Json, http::HeaderValue};
 use futures::StreamExt as _;
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use http_body_util::BodyExt as _;
 use mime::Mime;
 use serde::Serialize;
+use tokio::time::timeout;
 
 use super::accept::{Form, negotiate};
 use super::client::{self, Peer};
@@ -19,7 +20,7 @@ use super::{request, sse};
 use crate::app::App;
 use crate::chat::{AnswerEvent, Source, Summary};
 use crate::error::Error;
-use crate::limits::{BODY_TIMEOUT, MAX_BODY_BYTES};
+use crate::limits::{BODY_TIMEOUT, DISCARD_TIMEOUT, MAX_BODY_BYTES, MAX_DISCARDED_BYTES};
 use crate::rag::AnswerStream;
 
 /// The whole answer as one JSON object.
@@ -60,23 +61,44 @@ pub(super) async fn chat(
 }
 
 /// The body, if it is declared as JSON, small enough, and arrives in time.
-async fn read_body(headers: &HeaderMap, body: Body) -> Result<Vec<u8>, Error> {
+async fn read_body(headers: &HeaderMap, mut body: Body) -> Result<Vec<u8>, Error> {
     let declared = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let mime: Option<Mime> = declared.and_then(|text| text.parse().ok());
     if mime.is_none_or(|mime| mime.essence_str() != "application/json") {
         return Err(Error::UnsupportedMediaType);
     }
-    let length =
-        headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
-    if length.is_some_and(|length| length > MAX_BODY_BYTES) {
-        return Err(Error::PayloadTooLarge);
+    let reading = async {
+        let mut bytes = Vec::new();
+        while let Some(frame) = body.frame().await {
+            let data = frame.map_err(|_| Error::MalformedJson("the body broke off".to_owned()))?.into_data();
+            bytes.extend_from_slice(&data.unwrap_or_default());
+            if bytes.len() > MAX_BODY_BYTES {
+                return Err(Error::PayloadTooLarge);
+            }
+        }
+        Ok(bytes)
+    };
+    let late = |_| Err(Error::MalformedJson("the body did not arrive in time".to_owned()));
+    let read = timeout(BODY_TIMEOUT, reading).await.unwrap_or_else(late);
+    if matches!(read, Err(Error::PayloadTooLarge)) {
+        discard(body).await;
     }
-    match tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, MAX_BODY_BYTES).collect()).await {
-        Ok(Ok(collected)) => Ok(collected.to_bytes().into()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Error::PayloadTooLarge),
-        Ok(Err(_)) => Err(Error::MalformedJson("the body broke off".to_owned())),
-        Err(_) => Err(Error::MalformedJson("the body did not arrive in time".to_owned())),
-    }
+    read
+}
+
+/// Takes what is left of a body that is too large, within bounds: a client that is still sending when its connection closes
+/// may never read why.
+async fn discard(mut body: Body) {
+    let taking = async {
+        let mut left = MAX_DISCARDED_BYTES;
+        while let Some(Ok(frame)) = body.frame().await {
+            left = left.saturating_sub(frame.into_data().unwrap_or_default().len());
+            if left == 0 {
+                return;
+            }
+        }
+    };
+    let _ = timeout(DISCARD_TIMEOUT, taking).await;
 }
 
 /// Joins the events of an answer. A failure is the request's: it still has a status.

@@ -86,7 +86,9 @@ pub fn fuzz(body: &[u8]) {
     match request::read(body, &keys) {
         Ok(question) => {
             assert!((1..=MAX_QUERY_CHARS).contains(&question.query.chars().count()));
-            assert!((1..=MAX_TOP_K).contains(&question.top_k) && question.history.len() <= MAX_HISTORY_MESSAGES);
+            assert!(
+                (1..=MAX_TOP_K).contains(&question.top_k) && question.history.len() <= MAX_HISTORY_MESSAGES
+            );
             assert!(question.filter.keys().all(|key| keys.contains(key)));
             let _ = crate::rag::standalone::text(&question);
         }

@@ -35,6 +35,10 @@ pub const MAX_FILTER_CHARS: usize = 200;
 
 /// Bytes of a request's body; a larger one is a 413.
 pub const MAX_BODY_BYTES: usize = 1024 * 1024;
+/// Bytes of a larger one that are read and thrown away before the connection is closed.
+pub const MAX_DISCARDED_BYTES: usize = 16 * 1024 * 1024;
+/// How long that may take.
+pub const DISCARD_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a body may take to arrive; a slower one counts as cut off.
 pub const BODY_TIMEOUT: Duration = Duration::from_secs(15);
 /// Bytes of a request's head; hyper answers a larger one with 431.

@@ -209,6 +209,22 @@ async fn a_head_beyond_its_bounds_is_refused_and_the_next_client_is_served() {
 }
 
 #[tokio::test]
+async fn a_client_that_sends_too_much_without_waiting_still_reads_why() {
+    let app = spawn_demo().await;
+    for length in [1024 * 1024 + 1, 5 * 1024 * 1024] {
+        let mut socket = TcpStream::connect(&app.address).await.unwrap();
+        let head = format!(
+            "POST /chat HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
+        );
+        socket.write_all(head.as_bytes()).await.unwrap();
+        socket.write_all(&vec![b' '; length]).await.unwrap();
+        let mut answer = String::new();
+        within(socket.read_to_string(&mut answer)).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 413") && answer.contains("payload_too_large"), "{answer}");
+    }
+}
+
+#[tokio::test]
 async fn a_full_server_still_tells_how_it_is() {
     let (app, gemini, _qdrant) = app(&[("MAX_STREAMS", "2")]).await;
     let (one, mut first) = app.held(&gemini).await;
