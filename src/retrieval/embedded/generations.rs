@@ -114,7 +114,13 @@ pub(super) fn copy(data: &Path, name: &str) -> io::Result<(tempfile::TempDir, Ma
     let available = fs4::available_space(private.path())?;
     let needed = copy_tree(&source, None)? + SPARE_BYTES;
     if available < needed {
-        let message = format!("{} has {available} bytes free, {needed} needed", private.path().display());
+        let place = private.path().parent().unwrap_or(private.path()).display();
+        let message = format!(
+            "has no room for its copy: {place} has {} MiB free, {} are needed; make room, or set TMPDIR to a folder on \
+            another disk",
+            available / MIB,
+            needed / MIB
+        );
         return Err(io::Error::new(io::ErrorKind::StorageFull, message));
     }
     copy_tree(&source, Some(private.path()))?;

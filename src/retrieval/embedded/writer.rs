@@ -2,6 +2,7 @@
 //! every other root's as they were.
 
 use std::collections::{BTreeSet, HashSet};
+use std::io;
 use std::path::Path;
 
 use qdrant_edge::{
@@ -180,7 +181,10 @@ impl Old {
             path: data.to_owned(),
             cause: cause.to_string(),
         };
-        let (_, folder, manifest) = private_copy(data).map_err(|error| unreadable(&error))?;
+        let (_, folder, manifest) = private_copy(data).map_err(|error| match error.kind() {
+            io::ErrorKind::StorageFull => BuildError::Io(data.to_owned(), error),
+            _ => unreadable(&error),
+        })?;
         let shard = EdgeShard::load(folder.path(), None).map_err(|error| unreadable(&error))?;
         Ok(Some((Self { shard, _folder: folder }, manifest)))
     }
