@@ -24,4 +24,7 @@ if [[ "${1:-}" == all ]]; then
   # In one go: apart, the two would build the dependencies twice, for other features.
   cargo build --locked --release --bins --examples
   "$target/release/examples/bench" "$target/release/docent"
+  DOCENT_BIN="$target/debug/docent" tests/deploy.sh
+  tests/soak.sh
+  tests/fuzz.sh
 fi

@@ -7,6 +7,7 @@ export default {
     "try-it",
     "docusaurus",
     "deploy",
+    "operate",
     "index-your-docs",
     "reindex-from-ci",
     "configure",

@@ -33,6 +33,7 @@ const HANDBOOK: &[(&str, &str)] = &[
     ("try-it.md", include_str!("../../examples/docusaurus/docs/try-it.md")),
     ("docusaurus.md", include_str!("../../examples/docusaurus/docs/docusaurus.md")),
     ("deploy.md", include_str!("../../examples/docusaurus/docs/deploy.md")),
+    ("operate.md", include_str!("../../examples/docusaurus/docs/operate.md")),
     ("index-your-docs.md", include_str!("../../examples/docusaurus/docs/index-your-docs.md")),
     ("reindex-from-ci.md", include_str!("../../examples/docusaurus/docs/reindex-from-ci.md")),
     ("configure.md", include_str!("../../examples/docusaurus/docs/configure.md")),
