@@ -9,7 +9,7 @@ use std::time::Instant;
 use axum::http::{HeaderMap, Method};
 use uuid::Uuid;
 
-use crate::chat::{Summary, millis};
+use crate::chat::{Summary, for_log, millis};
 use crate::error::Error;
 use crate::rag::Progress;
 use crate::telemetry::metrics;
@@ -75,7 +75,7 @@ impl Record {
     /// It has failed, before its head or after it.
     pub(super) fn failed(&self, error: &Error) {
         let public = error.public();
-        self.end().failure = Some((public.code, public.status, error.to_string()));
+        self.end().failure = Some((public.code, public.status, for_log(&error.to_string())));
     }
 
     fn end(&self) -> MutexGuard<'_, End> {

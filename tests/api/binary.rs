@@ -53,6 +53,17 @@ impl Binary {
         Self { child, url, log, _folder: folder }
     }
 
+    /// `docent serve` against the fakes at these addresses; `settings` come on top.
+    pub async fn serve(gemini: &str, qdrant: &str, settings: &[(&str, &str)]) -> Self {
+        let services = [
+            ("GEMINI_API_KEY", "AIza-secret"),
+            ("GOOGLE_GEMINI_BASE_URL", gemini),
+            ("QDRANT_URL", qdrant),
+            ("QDRANT_API_KEY", "qdrant-secret"),
+        ];
+        Self::start(&["serve"], &[&services, settings].concat()).await
+    }
+
     /// The lines of its log so far.
     pub fn log(&self) -> Vec<String> {
         self.log.lock().unwrap().clone()

@@ -127,14 +127,7 @@ async fn check_prints_what_serve_would_use() {
 #[tokio::test]
 async fn serve_answers_with_the_variables_alone() {
     let (gemini, qdrant) = (FakeGemini::start().await, FakeQdrant::start().await);
-    let (base, url) = (gemini.url(), qdrant.url());
-    let variables = [
-        ("GEMINI_API_KEY", "AIza-secret"),
-        ("GOOGLE_GEMINI_BASE_URL", base.as_str()),
-        ("QDRANT_URL", url.as_str()),
-        ("QDRANT_COLLECTION_NAME", "docs"),
-    ];
-    let server = Binary::start(&["serve"], &variables).await;
+    let server = Binary::serve(&gemini.url(), &qdrant.url(), &[("QDRANT_COLLECTION_NAME", "docs")]).await;
     let request =
         reqwest::Client::new().post(format!("{}/chat", server.url)).json(&serde_json::json!({"query": "How?"}));
     let answer: serde_json::Value = request.send().await.unwrap().json().await.unwrap();

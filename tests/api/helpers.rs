@@ -122,12 +122,7 @@ impl TestApp {
 
     async fn send(&self, mut socket: TcpStream, body: &Value) -> Stream {
         let body = body.to_string();
-        let head = format!(
-            "POST /chat HTTP/1.1\r\nHost: {}\r\nAccept: text/event-stream\r\nContent-Type: application/json\r\n\
-            Content-Length: {}\r\n\r\n",
-            self.address,
-            body.len()
-        );
+        let head = post(body.len(), "Accept: text/event-stream");
         socket.write_all(head.as_bytes()).await.unwrap();
         socket.write_all(body.as_bytes()).await.unwrap();
         Stream { socket, bytes: Vec::new(), read: 0 }
@@ -142,6 +137,13 @@ impl TestApp {
     pub async fn stopped(self) {
         within(self.served).await.unwrap();
     }
+}
+
+/// The head of a question in JSON of so many bytes, with another header line.
+pub fn post(length: usize, header: &str) -> String {
+    format!(
+        "POST /chat HTTP/1.1\r\nHost: x\r\n{header}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
+    )
 }
 
 /// A chunked response, read off the socket as it comes.

@@ -50,14 +50,8 @@ async fn a_client_that_asks_too_often_is_told_when_to_come_back_and_others_are_s
 #[tokio::test]
 async fn without_a_trusted_proxy_the_peer_is_the_client_and_the_operator_is_warned_once() {
     let (gemini, qdrant) = (FakeGemini::start().await, FakeQdrant::start().await);
-    let (base, url) = (gemini.url(), qdrant.url());
-    let variables = [
-        ("GEMINI_API_KEY", "AIza-secret"),
-        ("GOOGLE_GEMINI_BASE_URL", base.as_str()),
-        ("QDRANT_URL", url.as_str()),
-        ("RATE_LIMIT", "3"),
-    ];
-    let server = Binary::start(&["serve"], &variables).await;
+    let settings = [("RATE_LIMIT", "3")];
+    let server = Binary::serve(&gemini.url(), &qdrant.url(), &settings).await;
     let mut statuses = Vec::new();
     for number in 0..4 {
         let request = reqwest::Client::new().post(format!("{}/chat", server.url));
@@ -220,17 +214,13 @@ async fn an_embedding_that_is_kept_is_not_asked_for_again() {
 #[tokio::test]
 async fn metrics_count_what_happened_behind_their_token() {
     let (gemini, qdrant) = (FakeGemini::start().await, FakeQdrant::start().await);
-    let (base, url) = (gemini.url(), qdrant.url());
-    let variables = [
-        ("GEMINI_API_KEY", "AIza-secret"),
-        ("GOOGLE_GEMINI_BASE_URL", base.as_str()),
-        ("QDRANT_URL", url.as_str()),
+    let settings = [
         ("METRICS_TOKEN", "open-sesame"),
         ("EMBED_CACHE", "10"),
         ("MAX_STREAMS", "7"),
         ("GENERATIVE_MODEL_FALLBACK", "gemini-other"),
     ];
-    let server = Binary::start(&["serve"], &variables).await;
+    let server = Binary::serve(&gemini.url(), &qdrant.url(), &settings).await;
     let http = reqwest::Client::new();
     let metrics = async |token: &str| {
         let request = http.get(format!("{}/metrics", server.url)).header("authorization", token);

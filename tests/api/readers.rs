@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 
 use crate::fake_gemini::{FakeGemini, Reply, embedding, finish, gate, text as said};
 use crate::fake_qdrant::FakeQdrant;
-use crate::helpers::{TestApp, eventually, production, spawn, spawn_app, spawn_demo, text, within};
+use crate::helpers::{TestApp, eventually, post, production, spawn, spawn_app, spawn_demo, text, within};
 use crate::wire::Wire;
 
 async fn app(settings: &[(&str, &str)]) -> (TestApp, FakeGemini, FakeQdrant) {
@@ -89,8 +89,8 @@ async fn a_head_or_a_body_that_never_comes_is_given_up_on() {
         within(socket.read_to_string(&mut answer)).await.unwrap();
         answer
     };
-    let body = "POST /chat HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{";
-    let (head, body) = tokio::join!(ending("POST /chat HTTP/1.1\r\nHost:"), ending(body));
+    let body = format!("{}{{", post(9, "Connection: close"));
+    let (head, body) = tokio::join!(ending("POST /chat HTTP/1.1\r\nHost:"), ending(&body));
     assert!(head.is_empty() || head.starts_with("HTTP/1.1 408"), "{head}");
     assert!(body.starts_with("HTTP/1.1 400") && body.contains("malformed_json"), "{body}");
 }
@@ -213,9 +213,7 @@ async fn a_client_that_sends_too_much_without_waiting_still_reads_why() {
     let app = spawn_demo().await;
     for length in [1024 * 1024 + 1, 5 * 1024 * 1024] {
         let mut socket = TcpStream::connect(&app.address).await.unwrap();
-        let head = format!(
-            "POST /chat HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
-        );
+        let head = post(length, "Connection: close");
         socket.write_all(head.as_bytes()).await.unwrap();
         socket.write_all(&vec![b' '; length]).await.unwrap();
         let mut answer = String::new();
@@ -251,10 +249,7 @@ async fn a_body_that_trickles_ends_with_the_whole_answers_deadline_at_the_latest
     gemini.on_embed(Reply::Silence).on_embed(embedding(&json!([1])));
     let mut socket = TcpStream::connect(&app.address).await.unwrap();
     let body = json!({"query": "How?"}).to_string();
-    let head = format!(
-        "POST /chat HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
-        body.len()
-    );
+    let head = post(body.len(), "Connection: close");
     socket.write_all(head.as_bytes()).await.unwrap();
     let began = std::time::Instant::now();
     for byte in body.bytes() {

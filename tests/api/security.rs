@@ -140,15 +140,7 @@ async fn every_response_forbids_to_guess_its_type_and_pages_forbid_the_rest() {
 async fn talkative(format: &str) -> (Binary, FakeGemini, FakeQdrant) {
     let gemini = FakeGemini::start().await;
     let qdrant = FakeQdrant::with(Behaviour::default()).await;
-    let (base, url) = (gemini.url(), qdrant.url());
-    let variables = [
-        ("GEMINI_API_KEY", "AIza-secret"),
-        ("GOOGLE_GEMINI_BASE_URL", base.as_str()),
-        ("QDRANT_URL", url.as_str()),
-        ("QDRANT_API_KEY", "qdrant-secret"),
-        ("LOG_FORMAT", format),
-    ];
-    let server = Binary::start(&["serve"], &variables).await;
+    let server = Binary::serve(&gemini.url(), &qdrant.url(), &[("LOG_FORMAT", format)]).await;
     (server, gemini, qdrant)
 }
 
@@ -175,7 +167,7 @@ async fn provoke(server: &Binary, gemini: &FakeGemini, qdrant: &FakeQdrant) -> V
     qdrant.change(|behaviour| behaviour.query_error = None);
     gemini.on_generate(answer_of(&["marker-answer \r\nforged [1]"]));
     assert_eq!(ask("four").await, 200);
-    let unknown = json!({"query": "x", "a\r\nforged\u{1b}": 1});
+    let unknown = json!({"query": "x", "a\r\nforged\u{1b}\u{2028}\u{202e}": 1});
     let request = reqwest::Client::new().post(format!("{}/chat", server.url)).json(&unknown);
     assert_eq!(request.send().await.unwrap().status(), 422);
     let address = server.url.trim_start_matches("http://");

@@ -15,7 +15,7 @@ use tokio::sync::Mutex;
 use crate::binary::Binary;
 use crate::fake_gemini::{FakeGemini, Reply, error, event, finish, gate, text as said};
 use crate::fake_qdrant::FakeQdrant;
-use crate::helpers::{eventually, within};
+use crate::helpers::{eventually, post, within};
 use crate::wire::{Fault, Wire};
 
 const PERMITS: usize = 64;
@@ -67,11 +67,8 @@ impl World {
     async fn new() -> Self {
         let (gemini, qdrant) = (FakeGemini::start().await, FakeQdrant::start().await);
         let (to_gemini, to_qdrant) = (Wire::to(&gemini.url()), Wire::to(&qdrant.url()));
-        let (base, url, permits) = (to_gemini.url(), to_qdrant.url(), PERMITS.to_string());
-        let variables = [
-            ("GEMINI_API_KEY", "AIza-secret"),
-            ("GOOGLE_GEMINI_BASE_URL", base.as_str()),
-            ("QDRANT_URL", url.as_str()),
+        let permits = PERMITS.to_string();
+        let settings = [
             ("MAX_STREAMS", permits.as_str()),
             ("EMBED_TIMEOUT", "1s"),
             ("RETRIEVE_TIMEOUT", "1s"),
@@ -81,7 +78,7 @@ impl World {
             ("WRITE_TIMEOUT", "1s"),
             ("READY_INTERVAL", "1s"),
         ];
-        let server = Binary::start(&["serve"], &variables).await;
+        let server = Binary::serve(&to_gemini.url(), &to_qdrant.url(), &settings).await;
         Self {
             server,
             gemini,
@@ -177,11 +174,7 @@ impl World {
     async fn open(&self, nonce: &str, accept: &str) -> Option<TcpStream> {
         let mut socket = TcpStream::connect(self.address()).await.ok()?;
         let body = json!({"query": format!("How? {nonce}")}).to_string();
-        let request = format!(
-            "POST /chat HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAccept: {accept}\r\nContent-Type: application/json\r\n\
-            Content-Length: {}\r\n\r\n{body}",
-            body.len()
-        );
+        let request = post(body.len(), &format!("Connection: close\r\nAccept: {accept}")) + &body;
         socket.write_all(request.as_bytes()).await.ok()?;
         Some(socket)
     }
