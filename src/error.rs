@@ -211,7 +211,7 @@ impl Error {
 
 /// `Retry-After` takes whole seconds: rounded up, so that nobody comes too early.
 pub fn whole_seconds(duration: Duration) -> u64 {
-    duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
+    duration.as_secs().saturating_add(u64::from(duration.subsec_nanos() > 0))
 }
 
 const EMBEDDING_FAILED: Public = Public {

@@ -12,7 +12,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::{AllowedOrigins, Config, IndexConfig};
 use crate::indexing::{self, Site};
-use crate::limits::{Permits, RateLimit};
+use crate::limits::{Bodies, Permits, RateLimit};
 use crate::provider::gemini::{Gemini, Reach};
 use crate::provider::{Embedding, Generation, Offline, Provider};
 use crate::rag::Rag;
@@ -44,6 +44,8 @@ pub struct App {
     pub rag: Rag,
     /// How many answers may be open at once.
     pub permits: Permits,
+    /// How many bodies may be read at once.
+    pub bodies: Bodies,
     /// How often one client may ask.
     pub rate_limit: RateLimit,
     /// What `/metrics` asks for; `None` asks for nothing.
@@ -129,6 +131,7 @@ impl App {
             allowed_origins: config.allowed_origins,
             site,
             drain: Drain::default(),
+            bodies: Bodies::default(),
             rate_limit: RateLimit::new(config.limits.rate_limit),
             metrics_token: config.metrics_token,
             rag: Rag::new(Provider { embedding, generation, fallback }, index, config.site, config.limits),

@@ -1,6 +1,7 @@
 //! Whether questions can be answered now, as a look at the dependencies in the background sees it.
 
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -8,6 +9,10 @@ use super::App;
 use crate::provider::Generation;
 use crate::provider::gemini::Reach;
 use crate::retrieval::Error;
+use crate::telemetry::metrics;
+
+/// How often what is counted is tidied up.
+const TIDY_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The state of each dependency, as `/ready` shows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -74,11 +79,19 @@ impl App {
         loop {
             let seen = self.look().await;
             let before = self.readiness.swap(seen);
-            self.rate_limit.forget();
             if before != seen {
                 tracing::info!(?before, now = ?seen, "readiness changed");
             }
             tokio::time::sleep(self.rag.limits.ready_interval).await;
+        }
+    }
+
+    /// Keeps memory small: measurements are packed, and clients that have not asked for a while are forgotten. Never returns.
+    pub async fn tidy(&self) {
+        loop {
+            tokio::time::sleep(TIDY_INTERVAL).await;
+            metrics::upkeep();
+            self.rate_limit.forget();
         }
     }
 

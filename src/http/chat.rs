@@ -18,7 +18,7 @@ use super::client::{self, Peer};
 use super::record::Record;
 use super::{request, sse};
 use crate::app::App;
-use crate::chat::{AnswerEvent, Source, Summary};
+use crate::chat::{AnswerEvent, Question, Source, Summary};
 use crate::error::Error;
 use crate::limits::{BODY_TIMEOUT, DISCARD_TIMEOUT, MAX_BODY_BYTES, MAX_DISCARDED_BYTES};
 use crate::rag::AnswerStream;
@@ -39,13 +39,16 @@ pub(super) async fn chat(
     Extension(record): Extension<Arc<Record>>,
     Extension(peer): Extension<Peer>,
     headers: HeaderMap,
-    body: Body,
+    mut body: Body,
 ) -> Result<Response, Error> {
-    let client = client::address(peer, &headers, app.rag.limits.trusted_proxies);
-    app.rate_limit.check(client).map_err(Error::RateLimited)?;
-    let form = negotiate(&headers)?;
-    let body = read_body(&headers, body).await?;
-    let question = request::read(&body, &app.rag.site.filter_keys)?;
+    let asked = match asked(&app, peer, &headers, &mut body).await {
+        Ok(asked) => asked,
+        Err(error) => {
+            discard(&mut body).await;
+            return Err(error);
+        }
+    };
+    let (form, question) = asked;
     let permit = app.permits.try_acquire().ok_or(Error::Overloaded("every permit is taken"))?;
     record.is_question();
     let grounded = unless_expired(&app, app.rag.ground(question, Arc::clone(&record.progress))).await?;
@@ -60,13 +63,28 @@ pub(super) async fn chat(
     }
 }
 
-/// The body, if it is declared as JSON, small enough, and arrives in time.
-async fn read_body(headers: &HeaderMap, mut body: Body) -> Result<Vec<u8>, Error> {
+/// What is asked, by a client that may, and the form of the answer.
+async fn asked(app: &App, peer: Peer, headers: &HeaderMap, body: &mut Body) -> Result<(Form, Question), Error> {
+    let client = client::address(peer, headers, app.rag.limits.trusted_proxies);
+    app.rate_limit.check(client).map_err(Error::RateLimited)?;
+    let form = negotiate(headers)?;
     let declared = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let mime: Option<Mime> = declared.and_then(|text| text.parse().ok());
     if mime.is_none_or(|mime| mime.essence_str() != "application/json") {
         return Err(Error::UnsupportedMediaType);
     }
+    let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+    let length: usize = length.unwrap_or(MAX_BODY_BYTES);
+    if length > MAX_BODY_BYTES {
+        return Err(Error::PayloadTooLarge);
+    }
+    let _room = app.bodies.try_acquire(length).ok_or(Error::Overloaded("too many bodies are being read"))?;
+    let bytes = read_body(body).await?;
+    Ok((form, request::read(&bytes, &app.rag.site.filter_keys)?))
+}
+
+/// The body, if it is small enough and arrives in time.
+async fn read_body(body: &mut Body) -> Result<Vec<u8>, Error> {
     let reading = async {
         let mut bytes = Vec::new();
         while let Some(frame) = body.frame().await {
@@ -79,16 +97,12 @@ async fn read_body(headers: &HeaderMap, mut body: Body) -> Result<Vec<u8>, Error
         Ok(bytes)
     };
     let late = |_| Err(Error::MalformedJson("the body did not arrive in time".to_owned()));
-    let read = timeout(BODY_TIMEOUT, reading).await.unwrap_or_else(late);
-    if matches!(read, Err(Error::PayloadTooLarge)) {
-        discard(body).await;
-    }
-    read
+    timeout(BODY_TIMEOUT, reading).await.unwrap_or_else(late)
 }
 
-/// Takes what is left of a body that is too large, within bounds: a client that is still sending when its connection closes
-/// may never read why.
-async fn discard(mut body: Body) {
+/// Takes what is left of the body of a refused request, within bounds: a client that is still sending when its connection
+/// closes may never read why.
+async fn discard(body: &mut Body) {
     let taking = async {
         let mut left = MAX_DISCARDED_BYTES;
         while let Some(Ok(frame)) = body.frame().await {

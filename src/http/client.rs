@@ -21,8 +21,10 @@ pub(super) fn address(Peer(peer): Peer, headers: &HeaderMap, trusted: usize) -> 
         warn_once(headers);
         return peer;
     }
-    let lines = headers.get_all(FORWARDED_FOR).iter().filter_map(|line| line.to_str().ok());
-    let entries: Vec<&str> = lines.flat_map(|line| line.split(',')).map(str::trim).collect();
+    // What a client wrote before the proxy's entry may be anything.
+    let lines: Vec<_> =
+        headers.get_all(FORWARDED_FOR).iter().map(|line| String::from_utf8_lossy(line.as_bytes())).collect();
+    let entries: Vec<&str> = lines.iter().flat_map(|line| line.split(',')).map(str::trim).collect();
     let entry = entries.get(entries.len().saturating_sub(trusted));
     entry.and_then(|entry| parse(entry)).unwrap_or(peer)
 }
@@ -54,7 +56,7 @@ mod tests {
     fn of(lines: &[&'static str], trusted: usize) -> String {
         let mut headers = HeaderMap::new();
         for line in lines {
-            headers.append(FORWARDED_FOR, HeaderValue::from_static(line));
+            headers.append(FORWARDED_FOR, HeaderValue::from_bytes(line.as_bytes()).unwrap());
         }
         address(Peer("10.0.0.1".parse().unwrap()), &headers, trusted).to_string()
     }
@@ -69,6 +71,7 @@ mod tests {
         );
         assert_eq!(of(&["1.2.3.4", "203.0.113.9"], 1), "203.0.113.9", "lines are one list");
         assert_eq!(of(&["1.2.3.4, 203.0.113.9, 10.0.0.2"], 2), "203.0.113.9");
+        assert_eq!(of(&["\u{ff}\u{a0}, 203.0.113.9"], 1), "203.0.113.9");
         assert_eq!(of(&["203.0.113.9"], 2), "203.0.113.9", "asked past the outer proxy");
     }
 

@@ -43,7 +43,7 @@ pub(super) fn panicked(_: Box<dyn Any + Send + 'static>) -> Response {
 pub(super) async fn observe(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
     let open = app.drain.requests.token();
     let route = request.extensions().get::<MatchedPath>().map_or("(none)", MatchedPath::as_str).to_owned();
-    let record = Record::new(request.method().clone(), route, request.headers());
+    let record = Record::new(request.method(), route, request.headers());
     request.extensions_mut().insert(Arc::clone(&record));
     let mut response = next.run(request).instrument(span(&record.id)).await;
     if let Some(error) = response.extensions_mut().remove::<Arc<Error>>() {

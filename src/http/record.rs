@@ -9,7 +9,7 @@ use std::time::Instant;
 use axum::http::{HeaderMap, Method};
 use uuid::Uuid;
 
-use crate::chat::{Summary, for_log, millis};
+use crate::chat::{Summary, clip, for_log, millis};
 use crate::error::Error;
 use crate::rag::Progress;
 use crate::telemetry::metrics;
@@ -18,6 +18,10 @@ use crate::telemetry::metrics;
 pub(super) const REQUEST_ID: &str = "x-request-id";
 /// Longest id that is taken over from a caller.
 const MAX_REQUEST_ID: usize = 128;
+/// Characters of a method that are logged; HTTP allows any word of any length.
+const MAX_METHOD_CHARS: usize = 16;
+/// The status under which a request counts whose reader left before its head; nginx logs the same number.
+const READER_LEFT: u16 = 499;
 /// Routes that are asked all the time; their successes are logged at `debug`.
 const PROBES: &[&str] = &["/health", "/ready", "/metrics"];
 
@@ -27,7 +31,7 @@ pub(super) struct Record {
     pub(super) id: Arc<str>,
     /// How far its answer has come.
     pub(super) progress: Arc<Progress>,
-    method: Method,
+    method: String,
     route: String,
     traceparent: Option<String>,
     end: Mutex<End>,
@@ -45,11 +49,11 @@ struct End {
 
 impl Record {
     /// A request that arrives now.
-    pub(super) fn new(method: Method, route: String, headers: &HeaderMap) -> Arc<Self> {
+    pub(super) fn new(method: &Method, route: String, headers: &HeaderMap) -> Arc<Self> {
         Arc::new(Self {
             id: request_id(headers),
             progress: Arc::new(Progress::new(Instant::now())),
-            method,
+            method: clip(method.as_str(), MAX_METHOD_CHARS).to_owned(),
             route,
             traceparent: traceparent(headers),
             end: Mutex::default(),
@@ -61,7 +65,7 @@ impl Record {
         self.end().is_question = true;
     }
 
-    /// Its head has been sent.
+    /// Its head is made.
     pub(super) fn head(&self, status: u16) {
         self.end().status = Some(status);
     }
@@ -89,7 +93,7 @@ macro_rules! line {
         let record: &Record = $record;
         let times = record.progress.times();
         tracing::$level!(
-            request_id = %record.id, method = %record.method, route = record.route, status = $end.status,
+            request_id = %record.id, method = record.method, route = record.route, status = $end.status,
             $($field)*
             embed_ms = times.embed.map(millis), retrieve_ms = times.retrieve.map(millis),
             first_token_ms = times.first_token.map(millis),
@@ -102,9 +106,7 @@ impl Drop for Record {
     fn drop(&mut self) {
         let end = std::mem::take(&mut *self.end());
         let code = end.failure.as_ref().map_or("none", |(code, ..)| code);
-        if let Some(status) = end.status {
-            metrics::request(&self.route, status, code);
-        }
+        metrics::request(&self.route, end.status.unwrap_or(READER_LEFT), code);
         match (&end.failure, &end.summary) {
             (Some((code, 500.., cause)), _) if *code == "overloaded" => {
                 line!(warn, self, end, "refused", code, cause,);

@@ -1,12 +1,13 @@
 //! The body of `POST /chat`: from JSON to a [`Question`] that cannot be wrong, or to the names of all wrong fields.
 
+use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
 
 use crate::chat::{Filter, FilterValue, Message, Page, Question, Role};
 use crate::error::{Error, FieldError};
 use crate::limits::{
-    DEFAULT_TOP_K, MAX_FILTER_CHARS, MAX_FILTER_VALUES, MAX_HISTORY_MESSAGES, MAX_MESSAGE_CHARS,
-    MAX_QUERY_CHARS, MAX_SELECTION_CHARS, MAX_TITLE_CHARS, MAX_TOP_K, MAX_URL_CHARS,
+    DEFAULT_TOP_K, MAX_BODY_VALUES, MAX_FILTER_CHARS, MAX_FILTER_VALUES, MAX_HISTORY_MESSAGES,
+    MAX_MESSAGE_CHARS, MAX_QUERY_CHARS, MAX_SELECTION_CHARS, MAX_TITLE_CHARS, MAX_TOP_K, MAX_URL_CHARS,
 };
 
 /// Characters of an unknown key's name that are repeated back.
@@ -20,10 +21,16 @@ const MAX_ERRORS: usize = 32;
 ///
 /// [`Error::MalformedJson`] for broken syntax, [`Error::InvalidRequest`] for everything else.
 pub(super) fn read(body: &[u8], filter_keys: &[String]) -> Result<Question, Error> {
-    let value: Value = serde_json::from_slice(body).map_err(|error| {
-        // The category and the place; serde's own words may quote the body.
+    // The place alone: serde's own words may quote the body.
+    let malformed = |error: serde_json::Error| {
         Error::MalformedJson(format!("line {} column {}", error.line(), error.column()))
-    })?;
+    };
+    if values(body) > MAX_BODY_VALUES {
+        serde_json::from_slice::<IgnoredAny>(body).map_err(malformed)?;
+        let message = format!("must have at most {MAX_BODY_VALUES} values");
+        return Err(Error::InvalidRequest(vec![FieldError { field: String::new(), message }]));
+    }
+    let value: Value = serde_json::from_slice(body).map_err(malformed)?;
     let mut fields = Fields::default();
     let question = match &value {
         Value::Object(object) => Some(question(object, filter_keys, &mut fields)),
@@ -36,6 +43,21 @@ pub(super) fn read(body: &[u8], filter_keys: &[String]) -> Result<Question, Erro
         Some(question) if fields.errors.is_empty() => Ok(question),
         _ => Err(Error::InvalidRequest(fields.errors)),
     }
+}
+
+/// At least as many JSON values as the body has: each stands behind one of these signs, outside a string.
+fn values(body: &[u8]) -> usize {
+    let (mut count, mut in_string, mut escaped) = (1, false, false);
+    for byte in body {
+        match (in_string, byte) {
+            _ if escaped => escaped = false,
+            (true, b'\\') => escaped = true,
+            (_, b'"') => in_string = !in_string,
+            (false, b',' | b':' | b'[' | b'{') => count += 1,
+            _ => {}
+        }
+    }
+    count
 }
 
 fn question(object: &Map<String, Value>, filter_keys: &[String], fields: &mut Fields) -> Question {
@@ -235,6 +257,16 @@ mod tests {
             Err(Error::InvalidRequest(errors)) => errors.into_iter().map(|error| error.field).collect(),
             other => panic!("{body} gave {other:?}"),
         }
+    }
+
+    #[test]
+    fn a_body_of_very_many_values_is_refused_before_it_is_read() {
+        let many = format!("{{\"query\": [{}1]}}", "{\"\":0},".repeat(MAX_BODY_VALUES));
+        assert_eq!(wrong(&many), [""]);
+        let text = r#"{"query": "a,b:[c{\"d,e\\", "top_k": 3}"#;
+        assert_eq!(values(text.as_bytes()), 5, "what stands in a string is no value");
+        let query = "a, b: [c] ".repeat(400);
+        assert!(read(format!("{{\"query\": \"{}\"}}", query.trim()).as_bytes(), &keys()).is_ok());
     }
 
     #[test]

@@ -48,7 +48,7 @@ pub async fn serve(app: Arc<App>, listener: TcpListener, shutdown: impl Future<O
     let close = CancellationToken::new();
     let watcher = tokio::spawn({
         let app = Arc::clone(&app);
-        async move { app.watch().await }
+        async move { tokio::join!(app.watch(), app.tidy()) }
     });
     let mut shutdown = pin!(shutdown);
     loop {
@@ -132,7 +132,8 @@ impl Watched {
         Self { stream, limit, stuck: None }
     }
 
-    /// Fails once the reader has closed its side, and wakes the connection when it does.
+    /// Fails once the reader has closed its side, and wakes the connection when it does; not past bytes that hyper has not
+    /// taken yet, behind which a reader that leaves is found by a write or a deadline.
     fn left(&self, cx: &mut Context<'_>) -> io::Result<()> {
         match self.stream.poll_peek(cx, &mut ReadBuf::new(&mut [0])) {
             Poll::Ready(Ok(0)) => Err(io::ErrorKind::ConnectionAborted.into()),

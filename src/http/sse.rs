@@ -4,13 +4,14 @@
 //! the frames are written here, and a heartbeat is a comment line alone.
 
 use std::convert::Infallible;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use axum::body::Body;
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
-use futures::StreamExt as _;
+use futures::{FutureExt as _, StreamExt as _};
 use serde::Serialize;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
@@ -85,9 +86,12 @@ async fn next(events: &mut AnswerStream, expired: &CancellationToken) -> Step {
     tokio::select! {
         biased;
         () = expired.cancelled() => Step::Event(Err(Error::Overloaded("the shutdown's grace is over"))),
-        event = events.next() => {
-            let missing = || Err(Error::Internal("an answer ended without its summary".to_owned()));
-            Step::Event(event.unwrap_or_else(missing))
+        event = AssertUnwindSafe(events.next()).catch_unwind() => {
+            let broken = |cause: &str| Err(Error::Internal(cause.to_owned()));
+            Step::Event(match event {
+                Ok(event) => event.unwrap_or_else(|| broken("an answer ended without its summary")),
+                Err(_) => broken("an answer panicked"),
+            })
         }
         () = tokio::time::sleep(HEARTBEAT) => Step::Silence,
     }

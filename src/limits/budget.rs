@@ -64,6 +64,15 @@ impl Spending {
         self.settle(self.counted.saturating_add(tokens));
     }
 
+    /// Takes it off the count: no model has worked on it.
+    pub fn give_back(mut self) {
+        self.settle(0);
+        let mut day = self.budget.day.lock().unwrap_or_else(PoisonError::into_inner);
+        if day.number == self.day {
+            day.requests = day.requests.saturating_sub(1);
+        }
+    }
+
     /// Replaces what was estimated by what it cost.
     pub fn settle(&mut self, tokens: u64) {
         let mut day = self.budget.day.lock().unwrap_or_else(PoisonError::into_inner);
@@ -101,6 +110,13 @@ mod tests {
         let left = budget.begin(20).unwrap();
         drop((spending, left));
         assert!(budget.begin(1).is_none());
+    }
+
+    #[test]
+    fn what_no_model_worked_on_does_not_count() {
+        let budget = Budget::new(1, 100);
+        budget.begin(100).unwrap().give_back();
+        assert!(budget.begin(100).is_some());
     }
 
     #[test]

@@ -28,6 +28,9 @@ pub const MAX_URL_CHARS: usize = 2_000;
 pub const MAX_TOP_K: usize = 20;
 /// Passages a question gets when it does not say.
 pub const DEFAULT_TOP_K: usize = 6;
+/// JSON values of a body, names and lists among them; one with more is refused before it is read: it may take a hundred
+/// times its size in memory. The largest question that is allowed has fewer.
+pub const MAX_BODY_VALUES: usize = 2_000;
 /// Values of one filter key; more are refused.
 pub const MAX_FILTER_VALUES: usize = 32;
 /// Characters of one filter value; a longer one is refused.
@@ -35,8 +38,10 @@ pub const MAX_FILTER_CHARS: usize = 200;
 
 /// Bytes of a request's body; a larger one is a 413.
 pub const MAX_BODY_BYTES: usize = 1024 * 1024;
-/// Bytes of a larger one that are read and thrown away before the connection is closed.
-pub const MAX_DISCARDED_BYTES: usize = 16 * 1024 * 1024;
+/// Bytes of all bodies that are being read, as they were declared; who comes beyond them is told that the server is busy.
+pub const MAX_BODIES_BYTES: usize = 64 * 1024 * 1024;
+/// Bytes of a refused request's body that are read and thrown away before the connection is closed.
+pub const MAX_DISCARDED_BYTES: usize = 8 * 1024 * 1024;
 /// How long that may take.
 pub const DISCARD_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a body may take to arrive; a slower one counts as cut off.
@@ -62,6 +67,23 @@ pub const SNIPPET_CHARS: usize = 240;
 
 /// Silence after which a stream carries a comment line, well under the 60 s at which proxies give up.
 pub const HEARTBEAT: Duration = Duration::from_secs(15);
+
+/// Room for the bodies that are being read: whoever sends many large ones slowly must not fill the memory.
+#[derive(Debug, Clone)]
+pub struct Bodies(Arc<Semaphore>);
+
+impl Default for Bodies {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(MAX_BODIES_BYTES)))
+    }
+}
+
+impl Bodies {
+    /// Room for one body of so many bytes, until it has been read; `None` when there is none.
+    pub fn try_acquire(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.0).try_acquire_many_owned(u32::try_from(bytes).ok()?).ok()
+    }
+}
 
 /// How many answers may be open at once. Who finds none free is told at once (503): nothing queues.
 #[derive(Debug, Clone)]

@@ -16,6 +16,7 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
 use moka::sync::Cache;
+use uuid::Uuid;
 
 use crate::chat::{AnswerEvent, Passage, Question, Source, Vector, clip};
 use crate::config::{LimitsConfig, SiteConfig};
@@ -46,7 +47,7 @@ pub struct Rag {
     /// What a day's answers may cost.
     budget: Arc<Budget>,
     /// Questions whose embedding is known.
-    known: Cache<String, Vector>,
+    known: Cache<Uuid, Vector>,
     embed: Stage,
     retrieve: Stage,
     writers: Writers,
@@ -63,8 +64,13 @@ pub struct Grounded {
 impl Rag {
     /// The pipeline over these services.
     pub fn new(provider: Provider, index: Index, site: SiteConfig, limits: LimitsConfig) -> Self {
+        let budget = match provider.generation {
+            Generation::Gemini(_) => Budget::new(limits.daily_requests, limits.daily_tokens),
+            // It costs nothing.
+            Generation::Offline(_) => Budget::new(0, 0),
+        };
         Self {
-            budget: Budget::new(limits.daily_requests, limits.daily_tokens),
+            budget,
             known: Cache::new(limits.embed_cache),
             embed: Stage::new(Kind::Embed),
             retrieve: Stage::new(Kind::Retrieve),
@@ -106,7 +112,7 @@ impl Rag {
         if !self.keeps_embeddings() {
             return None;
         }
-        let known = self.known.get(text);
+        let known = self.known.get(&key(text));
         metrics::cache(known.is_some());
         known
     }
@@ -115,7 +121,7 @@ impl Rag {
         let embed = self.provider.embedding.embed(text, Task::Query, self.index.dimensions());
         let vector = embed.await.map_err(Error::Embedding)?;
         if self.keeps_embeddings() {
-            self.known.insert(text.to_owned(), vector.clone());
+            self.known.insert(key(text), vector.clone());
         }
         Ok(vector)
     }
@@ -137,18 +143,19 @@ impl Rag {
             answer: progress.started() + self.limits.answer_timeout,
         };
         let prompt = prompt::assemble(&self.site, &question, passages);
-        let cost = match self.provider.generation {
-            Generation::Gemini(_) => prompt.estimated_tokens(),
-            Generation::Offline(_) => 0,
-        };
-        match self.budget.begin(cost) {
+        match self.budget.begin(prompt.estimated_tokens()) {
             Some(spending) => {
                 let writers = self.writers.clone();
-                write(Job { sources, draft, deadlines, writers, prompt, spending })
+                write(Job { sources, draft: draft.paid_by(spending), deadlines, writers, prompt })
             }
             None => without_model(sources, draft.search_only()),
         }
     }
+}
+
+/// Under which an embedding is kept: a text may be long, its hash is not.
+fn key(text: &str) -> Uuid {
+    Uuid::new_v5(&Uuid::NAMESPACE_OID, text.as_bytes())
 }
 
 fn sources(passages: &[Passage]) -> Vec<Source> {

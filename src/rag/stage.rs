@@ -28,6 +28,8 @@ pub(super) enum Kind {
     Embed,
     Retrieve,
     Generate,
+    /// The second model's.
+    Fallback,
 }
 
 impl Kind {
@@ -36,6 +38,7 @@ impl Kind {
             Self::Embed => "embed",
             Self::Retrieve => "retrieve",
             Self::Generate => "generate",
+            Self::Fallback => "fallback",
         }
     }
 
@@ -45,7 +48,7 @@ impl Kind {
         match self {
             Self::Embed => Error::Embedding(provider("EMBED_TIMEOUT")),
             Self::Retrieve => Error::Retrieval(retrieval::Error::Timeout),
-            Self::Generate => Error::Generation(provider("FIRST_TOKEN_TIMEOUT")),
+            Self::Generate | Self::Fallback => Error::Generation(provider("FIRST_TOKEN_TIMEOUT")),
         }
     }
 }
@@ -65,6 +68,8 @@ struct Breaker {
     until: Option<Instant>,
     /// Whether one does.
     trying: bool,
+    /// Raised whenever a rest begins or ends: a failure of a question that was admitted before says nothing about now.
+    epoch: u64,
 }
 
 impl Stage {
@@ -87,7 +92,10 @@ impl Stage {
         let began = Instant::now();
         let outcome = within(deadline, limit, self.kind.missed(), work).await.flatten();
         let took = began.elapsed();
-        attempt.end(outcome.as_ref().err().is_some_and(|error| holds_up(error, took, limit)));
+        // A question that came with too little time left says nothing about the stage.
+        if !matches!(outcome, Err(Error::AnswerTimeout) if took < limit.min(SLOW)) {
+            attempt.end(outcome.as_ref().err().is_some_and(|error| holds_up(error, took, limit)));
+        }
         let name = outcome.as_ref().map_or_else(kind_of, |_| "ok");
         metrics::stage(self.kind.name(), name, took);
         outcome.map(|value| (value, took))
@@ -106,7 +114,7 @@ impl Stage {
                 true
             }
         };
-        Ok(Attempt { stage: self, tries, ended: false })
+        Ok(Attempt { stage: self, tries, epoch: breaker.epoch, ended: false })
     }
 
     fn lock(&self) -> MutexGuard<'_, Breaker> {
@@ -118,6 +126,7 @@ impl Stage {
 struct Attempt<'a> {
     stage: &'a Stage,
     tries: bool,
+    epoch: u64,
     ended: bool,
 }
 
@@ -127,32 +136,38 @@ impl Attempt<'_> {
         self.ended = true;
         let stage = self.stage.kind.name();
         let mut breaker = self.stage.lock();
+        let epoch = breaker.epoch + 1;
         if !held_up {
             if breaker.until.is_some() {
                 tracing::info!(stage, "answers again");
                 metrics::resting(stage, false);
+                *breaker = Breaker { epoch, ..Breaker::default() };
             }
-            *breaker = Breaker::default();
+            breaker.misses = 0;
+            return;
+        }
+        if self.epoch != breaker.epoch {
             return;
         }
         breaker.misses += 1;
-        if self.tries || (breaker.misses >= MISSES && breaker.until.is_none()) {
+        if breaker.misses >= MISSES {
             tracing::warn!(
                 stage,
                 rest_ms = REST.as_millis(),
                 "keeps missing its deadline: failing at once for a while"
             );
             metrics::resting(stage, true);
-            breaker.until = Some(Instant::now() + REST);
+            // The question that tries afterwards is one miss away from the next rest.
+            *breaker = Breaker { misses: MISSES - 1, until: Some(Instant::now() + REST), trying: false, epoch };
         }
-        breaker.trying &= !self.tries;
     }
 }
 
 impl Drop for Attempt<'_> {
     fn drop(&mut self) {
-        if self.tries && !self.ended {
-            self.stage.lock().trying = false;
+        let mut breaker = self.stage.lock();
+        if self.tries && !self.ended && self.epoch == breaker.epoch {
+            breaker.trying = false;
         }
     }
 }
@@ -169,18 +184,17 @@ pub(super) async fn within<T>(
     outcome.map_err(|_| if left < limit { Error::AnswerTimeout } else { missed })
 }
 
-/// Whether a failure held its question's permit for long, and not because a setting is wrong.
+/// Whether a failure held its question's permit for long, and not because a setting is wrong or the service asked to wait.
 fn holds_up(error: &Error, took: Duration, limit: Duration) -> bool {
     use provider::Error as P;
     use retrieval::Error as R;
-    let is_settled = matches!(
+    let is_an_answer = matches!(
         error,
-        Error::AnswerTimeout
-            | Error::Embedding(P::Refused(_) | P::QuotaSpent(_))
-            | Error::Generation(P::Refused(_) | P::QuotaSpent(_))
-            | Error::Retrieval(R::Refused(_))
+        Error::Embedding(P::Refused(_) | P::QuotaSpent(_) | P::Busy { .. })
+            | Error::Generation(P::Refused(_) | P::QuotaSpent(_) | P::Busy { .. })
+            | Error::Retrieval(R::Refused(_) | R::Busy { .. })
     );
-    !is_settled && took >= limit.min(SLOW)
+    !is_an_answer && took >= limit.min(SLOW)
 }
 
 /// The kind of a failure, as it is counted.
@@ -273,13 +287,28 @@ mod tests {
         assert!(!answers(&stage).await);
     }
 
+    #[tokio::test]
+    async fn what_failed_before_the_rest_does_not_begin_another() {
+        let stage = Stage::new(Kind::Embed);
+        let late: Vec<_> = (0..MISSES).map(|_| stage.admit().unwrap()).collect();
+        for _ in 0..MISSES {
+            stage.admit().unwrap().end(true);
+        }
+        rested(&stage);
+        assert!(answers(&stage).await);
+        for attempt in late {
+            attempt.end(true);
+        }
+        assert!(answers(&stage).await);
+    }
+
     #[test]
-    fn what_waiting_cannot_help_does_not_count_however_long_it_took() {
+    fn only_what_holds_a_question_up_counts() {
         let hour = Duration::from_secs(3_600);
         let refused = Error::Generation(provider::Error::Refused("key".to_owned()));
-        assert!(!holds_up(&refused, hour, LIMIT));
-        assert!(!holds_up(&Error::AnswerTimeout, hour, LIMIT));
-        assert!(holds_up(&failed(), SLOW, LIMIT));
-        assert!(!holds_up(&failed(), SLOW / 2, LIMIT));
+        let busy = Error::Embedding(provider::Error::Busy { retry_after: None, cause: "429".to_owned() });
+        assert!(!holds_up(&refused, hour, LIMIT) && !holds_up(&busy, hour, LIMIT));
+        assert!(holds_up(&failed(), SLOW, LIMIT) && holds_up(&Error::AnswerTimeout, SLOW, LIMIT));
+        assert!(!holds_up(&failed(), SLOW / 2, LIMIT) && !holds_up(&Error::AnswerTimeout, SLOW / 2, LIMIT));
     }
 }

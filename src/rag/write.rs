@@ -26,42 +26,51 @@ struct Writer {
     stage: Stage,
 }
 
-/// The models that may write an answer, in the order in which they are asked.
+/// The models that may write an answer: the one that is asked, and the one that is asked where that has not begun.
 #[derive(Debug, Clone)]
-pub(super) struct Writers(Arc<[Writer]>);
+pub(super) struct Writers(Arc<(Writer, Option<Writer>)>);
 
 impl Writers {
     pub(super) fn of(provider: &Provider) -> Self {
-        let models = std::iter::once(&provider.generation).chain(&provider.fallback);
-        let writer = |generation: &Generation| Writer {
-            generation: generation.clone(),
-            stage: Stage::new(Kind::Generate),
-        };
-        Self(models.map(writer).collect())
+        let writer =
+            |generation: &Generation, kind| Writer { generation: generation.clone(), stage: Stage::new(kind) };
+        let fallback = provider.fallback.as_ref().map(|fallback| writer(fallback, Kind::Fallback));
+        Self(Arc::new((writer(&provider.generation, Kind::Generate), fallback)))
     }
 
-    /// Opens an answer: the first model that begins one. The time to its first text is for all of them together.
-    async fn open(
-        &self,
-        deadlines: &Deadlines,
-        prompt: &Prompt,
-    ) -> Result<(DeltaStream, Option<String>), Error> {
-        let until = Instant::now() + deadlines.first_token;
-        let mut failure = None;
-        for (left, writer) in (1..=self.0.len()).rev().zip(self.0.iter()) {
-            if let Some(cause) = failure.take() {
-                tracing::warn!(%cause, "the model has not begun to answer: asking GENERATIVE_MODEL_FALLBACK");
-                metrics::fallback();
+    /// Opens an answer. The time to its first text is for both models together.
+    async fn open(&self, deadlines: &Deadlines, prompt: &Prompt) -> Result<Opened, Error> {
+        let (first, fallback) = &*self.0;
+        let Some(fallback) = fallback else {
+            return first.open(deadlines, deadlines.first_token, prompt).await;
+        };
+        let began = Instant::now();
+        let failure = match first.open(deadlines, deadlines.first_token / 2, prompt).await {
+            Err(error) if !matches!(error, Error::AnswerTimeout) => error,
+            opened => return opened,
+        };
+        tracing::warn!(cause = %failure, "the model has not begun to answer: asking GENERATIVE_MODEL_FALLBACK");
+        metrics::fallback();
+        let left = deadlines.first_token.saturating_sub(began.elapsed());
+        match fallback.open(deadlines, left, prompt).await {
+            // It will never answer, but the first model may.
+            Err(Error::Generation(provider::Error::Refused(cause))) => {
+                tracing::warn!(cause, "GENERATIVE_MODEL_FALLBACK refuses");
+                Err(failure)
             }
-            let limit = until.saturating_duration_since(Instant::now()) / u32::try_from(left).unwrap_or(1);
-            let generate = async { writer.generation.generate(prompt).await.map_err(Error::Generation) };
-            match writer.stage.run(deadlines.answer, limit, generate).await {
-                Ok((deltas, _)) => return Ok((deltas, writer.generation.model().map(str::to_owned))),
-                Err(Error::AnswerTimeout) => return Err(Error::AnswerTimeout),
-                Err(error) => failure = Some(error),
-            }
+            opened => opened,
         }
-        Err(failure.unwrap_or_else(|| Error::Internal("there is no model".to_owned())))
+    }
+}
+
+/// An answer that has begun, and which model writes it.
+type Opened = (DeltaStream, Option<String>);
+
+impl Writer {
+    async fn open(&self, deadlines: &Deadlines, limit: Duration, prompt: &Prompt) -> Result<Opened, Error> {
+        let generate = async { self.generation.generate(prompt).await.map_err(Error::Generation) };
+        let (deltas, _) = self.stage.run(deadlines.answer, limit, generate).await?;
+        Ok((deltas, self.generation.model().map(str::to_owned)))
     }
 }
 
@@ -93,19 +102,17 @@ pub(super) struct Job {
     pub(super) deadlines: Deadlines,
     pub(super) writers: Writers,
     pub(super) prompt: Prompt,
-    pub(super) spending: Spending,
 }
 
 pub(super) fn write(job: Job) -> AnswerStream {
-    let Job { sources, mut draft, deadlines, writers, prompt, mut spending } = job;
+    let Job { sources, mut draft, deadlines, writers, prompt } = job;
     let stream = async_stream::try_stream! {
         yield AnswerEvent::Sources(sources);
-        let (mut deltas, model) = writers.open(&deadlines, &prompt).await?;
-        draft.model = model;
+        let opened = writers.open(&deadlines, &prompt).await;
+        let mut deltas = draft.begin(opened)?;
         let end = loop {
             match deadlines.next(&mut deltas).await? {
                 Delta::Text(text) => {
-                    spending.add(estimated_tokens(&text) as u64);
                     let (text, full) = draft.push(&text);
                     if let Some(text) = text {
                         yield AnswerEvent::Text(text);
@@ -118,9 +125,6 @@ pub(super) fn write(job: Job) -> AnswerStream {
             }
         };
         drop(deltas);
-        if let Some(usage) = end.usage {
-            spending.settle(usage.total_tokens);
-        }
         for event in draft.finish(end) {
             yield event;
         }
@@ -137,13 +141,40 @@ pub(super) struct Draft {
     visible: bool,
     /// The model that writes; `None` offline.
     model: Option<String>,
+    /// Its share of the day's budget; `None` where no model is asked.
+    spending: Option<Spending>,
     progress: Arc<Progress>,
 }
 
 impl Draft {
     /// An answer of which nothing has come, about so many sources.
     pub(super) fn new(sources: usize, progress: Arc<Progress>) -> Self {
-        Self { citations: Citations::new(sources), bytes: 0, visible: false, model: None, progress }
+        let citations = Citations::new(sources);
+        Self { citations, bytes: 0, visible: false, model: None, spending: None, progress }
+    }
+
+    /// The same with its share of the day's budget.
+    pub(super) fn paid_by(self, spending: Spending) -> Self {
+        Self { spending: Some(spending), ..self }
+    }
+
+    /// A model has begun to write it, or none has. What a model may have worked on until a deadline is paid for; a refusal and
+    /// a failure cost nothing.
+    fn begin(&mut self, opened: Result<Opened, Error>) -> Result<DeltaStream, Error> {
+        use provider::Error::Timeout;
+        match opened {
+            Ok((deltas, model)) => {
+                self.model = model;
+                Ok(deltas)
+            }
+            Err(error) => {
+                let worked = matches!(error, Error::AnswerTimeout | Error::Generation(Timeout(_)));
+                if let Some(spending) = self.spending.take().filter(|_| !worked) {
+                    spending.give_back();
+                }
+                Err(error)
+            }
+        }
     }
 
     /// What a reader may see of the next piece, and whether the answer is now as long as it may be.
@@ -152,6 +183,9 @@ impl Draft {
             && let Some(after) = self.progress.first_token()
         {
             metrics::first_token(after);
+        }
+        if let Some(spending) = &mut self.spending {
+            spending.add(estimated_tokens(text) as u64);
         }
         let room = MAX_ANSWER_BYTES - self.bytes;
         let full = text.len() > room;
@@ -173,6 +207,12 @@ impl Draft {
 
     /// The last events: what was held back, and the summary.
     fn finish(self, end: End) -> Vec<AnswerEvent> {
+        if let (Some(mut spending), Some(usage)) = (self.spending, end.usage) {
+            // A gateway may leave the counts out; then the estimate stands.
+            if usage.prompt_tokens > 0 && usage.completion_tokens > 0 {
+                spending.settle(usage.total_tokens);
+            }
+        }
         let (rest, checked) = self.citations.finish();
         let mut events = Vec::new();
         if !rest.is_empty() {

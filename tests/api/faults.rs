@@ -303,8 +303,12 @@ async fn run(row: &Row, accept: &str) -> Duration {
         ("ANSWER_TIMEOUT", "10m"),
     ];
     if row.word == "upstream_timeout" || row.name.contains("silence") {
-        let deadlines = ["EMBED_TIMEOUT", "RETRIEVE_TIMEOUT", "FIRST_TOKEN_TIMEOUT", "GAP_TIMEOUT"];
-        settings.extend(deadlines.map(|name| (name, "700ms")));
+        let deadlines: &[&str] = match row.stage {
+            E => &["EMBED_TIMEOUT"],
+            R => &["RETRIEVE_TIMEOUT"],
+            G => &["FIRST_TOKEN_TIMEOUT", "GAP_TIMEOUT"],
+        };
+        settings.extend(deadlines.iter().map(|name| (*name, "700ms")));
     }
     let app = spawn(docent::config::Config::serve(&production(&gemini, &qdrant, &settings)).unwrap()).await;
     let cause = (row.cause)();

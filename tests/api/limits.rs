@@ -1,8 +1,6 @@
 //! What keeps one client, one day or one dead dependency from costing everybody else: rates, budgets, a second model,
 //! stages that rest.
 
-use std::time::{Duration, Instant};
-
 use serde_json::{Value, json};
 
 use crate::binary::Binary;
@@ -90,6 +88,17 @@ async fn a_spent_budget_answers_with_the_sources_alone() {
 }
 
 #[tokio::test]
+async fn what_no_model_has_worked_on_costs_nothing_of_the_budget() {
+    let (app, gemini, _qdrant) = app(&[("DAILY_REQUESTS", "1")]).await;
+    for _ in 0..3 {
+        gemini.on_generate(error(403, "PERMISSION_DENIED", json!([])));
+        assert_eq!(app.ask_json("How?").await.1["code"], "generation_failed");
+    }
+    assert_eq!(app.ask_json("How?").await.1["status"], "answered");
+    assert_eq!(app.ask_json("How?").await.1["status"], "search_only");
+}
+
+#[tokio::test]
 async fn tokens_count_also_for_a_reader_who_leaves_before_the_end() {
     let (app, gemini, _qdrant) = app(&[("DAILY_TOKENS", "2000")]).await;
     let (chunks, reply) = gate();
@@ -127,7 +136,9 @@ async fn the_second_model_answers_where_the_first_has_not_begun() {
     }
     gemini.on_generate(busy()).on_generate(gone());
     let (status, problem) = app.ask_json("How?").await;
-    assert_eq!((status, &problem["code"]), (502, &json!("generation_failed")), "the last failure is told");
+    assert_eq!((status, &problem["code"]), (503, &json!("upstream_busy")), "the first model may answer later");
+    gemini.on_generate(gone()).on_generate(busy());
+    assert_eq!(app.ask_json("How?").await.1["code"], "upstream_busy");
     // After the first word there is no second model.
     let before = gemini.sent(":streamGenerateContent").len();
     gemini.on_generate(Reply::Chunks(vec![said("Hi")]));
@@ -167,15 +178,13 @@ async fn a_frozen_index_fails_fast_after_a_while_and_recovers_by_itself() {
     let crowd = futures::future::join_all((0..8).map(|_| app.ask_json("How?"))).await;
     assert!(crowd.iter().all(|(status, problem)| *status == 504 && problem["code"] == "upstream_timeout"));
     let asked_by_crowd = qdrant.batches().len() - asked;
-    let began = Instant::now();
-    for _ in 0..20 {
+    for _ in 0..3 {
         let response = app.ask(&json!({"query": "How?"})).await;
         assert_eq!(response.status(), 504);
         assert!(response.headers().contains_key("retry-after"));
         assert_eq!(response.json::<Value>().await.unwrap()["code"], "upstream_timeout");
     }
     assert_eq!(qdrant.batches().len() - asked, asked_by_crowd, "it is not asked while it rests");
-    assert!(began.elapsed() < 20 * Duration::from_millis(300), "each of 20 waited for its deadline");
     assert_eq!(app.http.get(app.url("/health")).send().await.unwrap().status(), 200);
     qdrant.change(|behaviour| behaviour.frozen = false);
     eventually(async || app.ask_json("How?").await.0 == 200).await;
@@ -186,7 +195,7 @@ async fn a_server_that_is_killed_and_started_again_is_found_again() {
     let (gemini, qdrant) = (FakeGemini::start().await, FakeQdrant::start().await);
     let wire = Wire::to(&qdrant.url());
     let url = wire.url();
-    let settings = [("QDRANT_URL", url.as_str()), ("RETRIEVE_TIMEOUT", "500ms"), ("READY_INTERVAL", "1h")];
+    let settings = [("QDRANT_URL", url.as_str()), ("RETRIEVE_TIMEOUT", "2s"), ("READY_INTERVAL", "1h")];
     let app = spawn(docent::config::Config::serve(&production(&gemini, &qdrant, &settings)).unwrap()).await;
     assert_eq!(app.ask_json("How?").await.0, 200);
     for fault in [Fault::Refuse, Fault::Stall, Fault::Reset] {
@@ -246,14 +255,17 @@ async fn metrics_count_what_happened_behind_their_token() {
     assert_eq!(ask("Else?").await, 502);
     assert_eq!(http.get(format!("{}/{}", server.url, "no-such-path-1")).send().await.unwrap().status(), 404);
     gemini.on_generate(Reply::Silence);
-    let leaving = tokio::time::timeout(Duration::from_millis(300), ask("How?")).await;
-    assert!(leaving.is_err());
+    let leaving = http.post(format!("{}/chat", server.url)).json(&json!({"query": "How?"}));
+    let leaving = tokio::spawn(leaving.send());
+    eventually(async || gemini.open_streams() == 1).await;
+    leaving.abort();
     server.logged("the reader left", 1).await;
     let (status, text) = metrics("Bearer open-sesame").await;
     assert_eq!(status, 200);
     for line in [
         "docent_requests_total{route=\"/chat\",status=\"200\",code=\"none\"} 4",
         "docent_requests_total{route=\"/chat\",status=\"502\",code=\"embedding_failed\"} 1",
+        "docent_requests_total{route=\"/chat\",status=\"499\",code=\"none\"} 1",
         "docent_requests_total{route=\"(none)\",status=\"404\",code=\"not_found\"} 1",
         "docent_requests_total{route=\"/metrics\",status=\"401\",code=\"unauthorized\"} 5",
         "docent_answers_total{status=\"answered\",finish_reason=\"stop\"} 2",
@@ -265,6 +277,7 @@ async fn metrics_count_what_happened_behind_their_token() {
         "docent_fallbacks_total 1",
         "docent_upstream_errors_total{stage=\"embed\",kind=\"refused\"} 1",
         "docent_upstream_errors_total{stage=\"generate\",kind=\"refused\"} 1",
+        "docent_stage_duration_seconds_count{stage=\"fallback\",outcome=\"ok\"} 1",
         "docent_cancellations_total{stage=\"generate\"} 1",
         "docent_embedding_cache_hits_total 4",
         "docent_embedding_cache_misses_total 2",

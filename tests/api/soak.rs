@@ -15,7 +15,7 @@ use tokio::sync::Mutex;
 use crate::binary::Binary;
 use crate::fake_gemini::{FakeGemini, Reply, error, event, finish, gate, text as said};
 use crate::fake_qdrant::FakeQdrant;
-use crate::helpers::{eventually, post, within};
+use crate::helpers::{eventually, post};
 use crate::wire::{Fault, Wire};
 
 const PERMITS: usize = 64;
@@ -45,6 +45,8 @@ struct World {
     to_qdrant: Wire,
     stop: AtomicBool,
     counts: Counts,
+    /// The questions whose answers were read to the end.
+    read: std::sync::Mutex<Vec<String>>,
 }
 
 #[derive(Default)]
@@ -87,6 +89,7 @@ impl World {
             to_qdrant,
             stop: AtomicBool::new(false),
             counts: Counts::default(),
+            read: std::sync::Mutex::default(),
         }
     }
 
@@ -174,7 +177,9 @@ impl World {
     async fn open(&self, nonce: &str, accept: &str) -> Option<TcpStream> {
         let mut socket = TcpStream::connect(self.address()).await.ok()?;
         let body = json!({"query": format!("How? {nonce}")}).to_string();
-        let request = post(body.len(), &format!("Connection: close\r\nAccept: {accept}")) + &body;
+        let request =
+            post(body.len(), &format!("Connection: close\r\nX-Request-Id: {nonce}\r\nAccept: {accept}"))
+                + &body;
         socket.write_all(request.as_bytes()).await.ok()?;
         Some(socket)
     }
@@ -184,6 +189,7 @@ impl World {
         let mut socket = self.open(nonce, accept).await.expect("the server takes connections");
         let mut bytes = Vec::new();
         socket.read_to_end(&mut bytes).await.unwrap();
+        self.read.lock().unwrap().push(nonce.to_owned());
         let response = String::from_utf8(bytes).unwrap();
         let (head, body) = response.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{nonce}: {response:?}"));
         let streams = head.contains("text/event-stream");
@@ -219,6 +225,33 @@ impl World {
         if dice.roll(4) == 0 {
             socket.set_zero_linger().unwrap();
         }
+    }
+
+    /// How long after its reader has left a question's call upstream is closed, as the fakes see it.
+    async fn leaving(&self, stage: &str, accept: &str, number: usize) -> Duration {
+        let (chunks, reply) = gate();
+        match stage {
+            "embed" => _ = self.gemini.on_embed(Reply::Silence),
+            "retrieve" => self.qdrant.change(|behaviour| behaviour.frozen = true),
+            "generate, before a token" => _ = self.gemini.on_generate(Reply::Silence),
+            _ => _ = self.gemini.on_generate(reply),
+        }
+        let reader = self.open(&format!("nonce-{number:08}"), accept).await.unwrap();
+        let open = || self.gemini.open_streams() + self.qdrant.searching();
+        eventually(async || open() == 1).await;
+        if stage == "generate, after a token" {
+            chunks.send(said("Hi")).unwrap();
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let left = Instant::now();
+        drop(reader);
+        while open() > 0 {
+            assert!(left.elapsed() < LONGEST, "{stage}, {accept}: nobody noticed");
+            tokio::time::sleep(Duration::from_micros(100)).await;
+        }
+        let took = left.elapsed();
+        self.qdrant.change(|behaviour| behaviour.frozen = false);
+        took
     }
 
     /// Sends what is no question.
@@ -370,8 +403,17 @@ async fn nothing_is_lost_or_left_behind_whatever_breaks() {
     assert!(end.0 <= start.0 + KEPT_BYTES, "memory has grown from {} to {} bytes", start.0, end.0);
     let panics: Vec<String> = world.server.log().into_iter().filter(|line| line.contains("panicked")).collect();
     assert!(panics.is_empty(), "{panics:?}");
-    let ends = world.server.events().iter().filter(|line| line["route"] == "/chat").count() as u64;
-    assert!(ends >= of(answered) + of(failed) + of(shed), "a request has no line in the log");
+    let mut logged: Vec<String> = Vec::new();
+    for line in world.server.events().iter().filter(|line| line["route"] == "/chat") {
+        logged.extend(line["request_id"].as_str().filter(|id| id.starts_with("nonce-")).map(str::to_owned));
+    }
+    let lines = logged.len();
+    logged.sort_unstable();
+    logged.dedup();
+    assert_eq!(logged.len(), lines, "a request has two lines in the log");
+    let mut read = world.read.lock().unwrap().clone();
+    read.retain(|nonce| logged.binary_search(nonce).is_err());
+    assert!(read.is_empty(), "requests without a line in the log: {read:?}");
 }
 
 /// Figures, not a promise: `tests/soak.sh` prints them.
@@ -379,23 +421,18 @@ async fn nothing_is_lost_or_left_behind_whatever_breaks() {
 #[ignore = "measures; tests/soak.sh runs it"]
 async fn figures_of_leaving_and_of_shedding() {
     let world = Arc::new(World::new().await);
-    let mut gone = Vec::new();
-    for number in 0..500 {
-        let (chunks, reply) = gate();
-        world.gemini.on_generate(reply);
-        let mut socket = world.open(&format!("nonce-{number:08}"), "text/event-stream").await.unwrap();
-        eventually(async || world.gemini.open_streams() == 1).await;
-        chunks.send(said("Hi")).unwrap();
-        let mut read = Vec::new();
-        while !String::from_utf8_lossy(&read).contains("event: token") {
-            socket.read_buf(&mut read).await.unwrap();
+    let mut all = Vec::new();
+    for stage in ["embed", "retrieve", "generate, before a token", "generate, after a token"] {
+        for accept in ["application/json", "text/event-stream"] {
+            let mut gone = Vec::new();
+            for number in 0..100 {
+                gone.push(world.leaving(stage, accept, number).await);
+            }
+            all.extend(&gone);
+            println!("reader gone, upstream closed: {stage}, {accept}: {}", quantiles(&mut gone));
         }
-        let left = Instant::now();
-        drop(socket);
-        within(world.gemini.all_closed()).await;
-        gone.push(left.elapsed());
     }
-    println!("from reader gone to upstream closed, 500 times: {}", quantiles(&mut gone));
+    println!("reader gone, upstream closed: {} times: {}", all.len(), quantiles(&mut all));
 
     world.gemini.pace(Duration::from_millis(50));
     for (name, readers) in [("at half the permits", PERMITS / 2), ("at 4 times the permits", PERMITS * 4)] {

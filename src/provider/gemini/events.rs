@@ -71,6 +71,8 @@ fn lines<E: Send>(
     async_stream::try_stream! {
         let mut body = Box::pin(body);
         let mut held = Held::default();
+        // The parser drops a byte order mark at its very beginning, and panics on a second one there: it has begun now.
+        yield LINE_END;
         while let Some(bytes) = body.next().await {
             let bytes = bytes.map_err(|_| Broken::Connection)?;
             if since.fetch_add(bytes.len(), Ordering::Relaxed) + bytes.len() > MAX_EVENT_BYTES {
@@ -159,6 +161,15 @@ mod tests {
         }
         let event = format!("data: {}\n\n", "x".repeat(MAX_EVENT_BYTES / 2)).into_bytes();
         assert_eq!(read(vec![event.clone(), event.clone(), event]).await.0.len(), 3);
+    }
+
+    #[tokio::test]
+    async fn byte_order_marks_bring_nothing_down() {
+        for marks in 1..4 {
+            let body = format!("{}data: a\n\ndata: b\n\n", "\u{feff}".repeat(marks));
+            let (events, broken) = read(vec![body.into_bytes()]).await;
+            assert_eq!((events.last().map(String::as_str), broken), (Some("b"), None), "{marks}");
+        }
     }
 
     #[tokio::test]

@@ -110,7 +110,7 @@ impl Schedule {
             Retry::Once => delay,
             Retry::After(asked) => delay.map(|delay| delay.max(asked.unwrap_or_default())),
         }?;
-        (self.started.elapsed() + delay <= self.budget).then_some(delay)
+        (delay <= self.budget.saturating_sub(self.started.elapsed())).then_some(delay)
     }
 }
 
@@ -129,6 +129,7 @@ mod tests {
         let delay = Some(FIRST_DELAY);
         assert_eq!(schedule.delay(&asked(2), delay), Some(Duration::from_secs(2)));
         assert_eq!(schedule.delay(&asked(6), delay), None);
+        assert_eq!(schedule.delay(&asked(u64::MAX), delay), None);
         assert_eq!(schedule.delay(&asked(0), None), None, "attempts have run out");
     }
 
