@@ -319,6 +319,10 @@ fn seed() -> u64 {
     std::env::var("SOAK_SEED").ok().map_or_else(clock, |seed| seed.parse().unwrap())
 }
 
+fn mebibytes(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1 << 20)
+}
+
 /// The middle and the 99th of a hundred.
 fn quantiles(times: &mut [Duration]) -> String {
     times.sort_unstable();
@@ -332,6 +336,7 @@ async fn nothing_is_lost_or_left_behind_whatever_breaks() {
     let world = Arc::new(World::new().await);
     world.read("nonce-warm-up0", "application/json", Instant::now()).await;
     let start = world.holds();
+    let began = Instant::now();
     let peak = Arc::new(Mutex::new(start));
     let mut tasks = tokio::task::JoinSet::new();
     for number in 0..READERS {
@@ -354,14 +359,17 @@ async fn nothing_is_lost_or_left_behind_whatever_breaks() {
             }
         }
     });
-    let until = Instant::now() + Duration::from_secs(seconds);
-    while Instant::now() < until {
+    let mut course = Vec::new();
+    let step = Duration::from_secs(seconds).div_f64(10.0);
+    for tenth in 1..=10 {
+        let until = began + step * tenth;
         tokio::select! {
             ended = tasks.join_next() => ended.unwrap().unwrap(),
             () = tokio::time::sleep_until(until.into()) => {}
         }
         let health = reqwest::get(format!("{}/health", world.server.url)).await.unwrap();
         assert_eq!(health.status(), 200);
+        course.push(format!("{:.1}", mebibytes(world.holds().0)));
     }
     world.stop.store(true, Ordering::SeqCst);
     while let Some(ended) = tasks.join_next().await {
@@ -377,7 +385,6 @@ async fn nothing_is_lost_or_left_behind_whatever_breaks() {
     // Idle connections of both sides are closed after a while.
     eventually(async || world.holds().1 <= start.1 + 4).await;
     let (end, peak) = (world.holds(), *peak.lock().await);
-    let mebibytes = |bytes: u64| bytes as f64 / f64::from(1 << 20);
     let of = |counter: &AtomicU64| counter.load(Ordering::SeqCst);
     let Counts { requests, answered, failed, shed, left, faults, slowest } = &world.counts;
     println!(
@@ -390,6 +397,7 @@ async fn nothing_is_lost_or_left_behind_whatever_breaks() {
         of(faults),
         of(slowest)
     );
+    println!("memory at each tenth of the time, MiB: {}", course.join(", "));
     println!(
         "memory {:.1} MiB at the start, {:.1} at the peak, {:.1} at the end; open files {}, {}, {}",
         mebibytes(start.0),

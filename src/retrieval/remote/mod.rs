@@ -2,18 +2,18 @@
 //! takes its vectors, its size and its payload from it.
 
 mod collection;
+mod connection;
 mod lease;
 pub mod writer;
 
-use std::sync::{Arc, PoisonError, RwLock};
-use std::time::{Duration, Instant};
+use std::sync::{PoisonError, RwLock};
+use std::time::Duration;
 
 use qdrant_client::qdrant::{
     Condition, Document, Filter as QdrantFilter, PointId, Query, QueryBatchPoints, QueryPoints,
     QueryPointsBuilder, Range, ScrollPointsBuilder, VectorInput, VectorsOutput, point_id, vector_output,
 };
 use qdrant_client::{Qdrant, QdrantError};
-use secrecy::ExposeSecret as _;
 use tonic::Code;
 
 use super::bm25::Analyzer;
@@ -25,18 +25,15 @@ use crate::config::RemoteConfig;
 
 /// The model a Qdrant server computes BM25 vectors with by itself (1.15 and later).
 const BM25_MODEL: &str = "qdrant/bm25";
-/// The client's own timeout only backs Docent's: it tries again once by itself, so a frozen server would cost twice.
-const CLIENT_MARGIN: Duration = Duration::from_secs(5);
 /// How long each look at the collection may take while it is opened.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a connection may take to open.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
+use connection::{Connection, connect};
 pub use writer::Writer;
 
 /// A collection that was found fit to search.
 pub struct Remote {
-    client: RwLock<Arc<Qdrant>>,
+    connection: Connection,
     config: RemoteConfig,
     reading: Reading,
     timeout: Duration,
@@ -75,8 +72,8 @@ impl Remote {
         }
         settle_sparse(&client, &config, &mut description, "retrieval is dense only").await?;
         let languages = RwLock::new(languages(description.manifest.as_ref()));
-        let client = RwLock::new(Arc::new(client));
-        Ok(Self { client, config, reading, timeout, model: model.to_owned(), description, languages })
+        let connection = Connection::new(client, config.clone(), timeout);
+        Ok(Self { connection, config, reading, timeout, model: model.to_owned(), description, languages })
     }
 
     /// Whether the server answers, and takes the key; the collection need not be there.
@@ -102,7 +99,7 @@ impl Remote {
     ///
     /// What keeps it from answering, among it that another model has embedded it since.
     pub async fn ping(&self) -> Result<(), Error> {
-        let mut call = Call::new(self);
+        let mut call = self.connection.call();
         let info = within(self.timeout, call.client.collection_info(&self.config.collection)).await;
         call.ended(info.as_ref().err());
         let info = info.map_err(|error| fault(&error))?;
@@ -144,7 +141,7 @@ impl Remote {
             ..Default::default()
         };
         // The caller bounds both attempts together.
-        let mut call = Call::new(self);
+        let mut call = self.connection.call();
         let response = match call.client.query_batch(batch.clone()).await {
             Err(error) if code(&error) == Some(Code::DeadlineExceeded) => call.client.query_batch(batch).await,
             response => response,
@@ -175,30 +172,15 @@ impl Remote {
             .limit(count)
             .with_payload(true)
             .with_vectors(true);
-        let response =
-            within(self.timeout, self.client().scroll(request)).await.map_err(|error| fault(&error))?;
+        let response = within(self.timeout, self.connection.call().client.scroll(request))
+            .await
+            .map_err(|error| fault(&error))?;
         let sample = |point: qdrant_client::qdrant::RetrievedPoint| {
             let vector = vector_of(point.vectors?, &self.description.vector_name)?;
             let passage = self.reading.passage(&json(point.payload), 0.0)?;
             Some(Sample { title: passage.title, text: passage.text, vector })
         };
         Ok(response.result.into_iter().filter_map(sample).collect())
-    }
-
-    fn client(&self) -> Arc<Qdrant> {
-        Arc::clone(&self.client.read().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// Takes a new connection in place of `old`, unless another call has done so already.
-    fn reconnect(&self, old: &Arc<Qdrant>) {
-        let mut client = self.client.write().unwrap_or_else(PoisonError::into_inner);
-        if !Arc::ptr_eq(&client, old) {
-            return;
-        }
-        if let Ok(new) = connect(&self.config, self.timeout) {
-            tracing::warn!("no answer came over the connection to Qdrant: opening another");
-            *client = Arc::new(new);
-        }
     }
 
     fn query(
@@ -219,36 +201,6 @@ impl Remote {
             query = query.filter(filter.clone());
         }
         query.into()
-    }
-}
-
-/// A call over the shared connection. One that was given up on without an answer takes the connection out of use: a peer that
-/// is gone without a word, or a firewall that forgot it, would cost every later call its deadline until the operating system
-/// gives up, after minutes.
-struct Call<'a> {
-    remote: &'a Remote,
-    client: Arc<Qdrant>,
-    began: Instant,
-    ended: bool,
-}
-
-impl<'a> Call<'a> {
-    fn new(remote: &'a Remote) -> Self {
-        Self { remote, client: remote.client(), began: Instant::now(), ended: false }
-    }
-
-    /// An answer has come, unless it is the error of a missed deadline.
-    fn ended(&mut self, error: Option<&QdrantError>) {
-        self.ended = error.and_then(code) != Some(Code::DeadlineExceeded);
-    }
-}
-
-impl Drop for Call<'_> {
-    fn drop(&mut self) {
-        // Dropped sooner, it was its reader who left.
-        if !self.ended && self.began.elapsed() >= self.remote.timeout / 10 * 9 {
-            self.remote.reconnect(&self.client);
-        }
     }
 }
 
@@ -315,19 +267,6 @@ fn vector_of(vectors: VectorsOutput, name: &str) -> Option<Vector> {
         }
         vector_output::Vector::MultiDense(_) => None,
     }
-}
-
-fn connect(config: &RemoteConfig, timeout: Duration) -> Result<Qdrant, QdrantError> {
-    let mut builder = Qdrant::from_url(&config.url)
-        .timeout(timeout.max(OPEN_TIMEOUT) + CLIENT_MARGIN)
-        .connect_timeout(CONNECT_TIMEOUT)
-        .keep_alive_while_idle()
-        // The check blocks and prints to standard output.
-        .skip_compatibility_check();
-    if let Some(key) = &config.api_key {
-        builder = builder.api_key(key.expose_secret());
-    }
-    builder.build()
 }
 
 /// For each key: any of the values, or no such key.
