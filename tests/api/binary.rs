@@ -91,6 +91,7 @@ impl Binary {
     }
 
     /// Sends SIGTERM.
+    #[cfg(feature = "embedded")]
     pub async fn terminate(&self) {
         let id = self.child.id().unwrap().to_string();
         assert!(Command::new("kill").args(["-TERM", &id]).status().await.unwrap().success());

@@ -49,7 +49,6 @@ pub enum Reply {
     /// No answer at all, until the client goes.
     Silence,
     /// What it answers unscripted; keeps a place in the queue.
-    #[cfg_attr(not(feature = "embedded"), expect(dead_code, reason = "only runs of indexing embed in batches"))]
     Unscripted,
 }
 
