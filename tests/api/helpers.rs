@@ -261,11 +261,14 @@ pub fn within<T>(work: impl Future<Output = T>) -> impl Future<Output = T> {
 }
 
 /// Waits until `holds` does.
-pub async fn eventually(mut holds: impl AsyncFnMut() -> bool) {
-    within(async {
+#[track_caller]
+pub fn eventually(mut holds: impl AsyncFnMut() -> bool) -> impl Future<Output = ()> {
+    let caller = std::panic::Location::caller();
+    async move {
+        let until = tokio::time::Instant::now() + PATIENCE;
         while !holds().await {
+            assert!(tokio::time::Instant::now() < until, "{caller}: it does not hold after {PATIENCE:?}");
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-    })
-    .await;
+    }
 }
