@@ -207,10 +207,7 @@ async fn a_frozen_qdrant_is_given_up_on_at_its_deadline() {
 #[tokio::test]
 async fn an_unreachable_dependency_is_told_apart_from_a_wrong_setting() {
     let (gemini, qdrant) = (FakeGemini::start().await, FakeQdrant::start().await);
-    let spare = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-    let url = format!("http://{}", spare.local_addr().unwrap());
-    drop(spare);
-    let vars = production(&gemini, &qdrant, &[("QDRANT_URL", url.as_str())]);
+    let vars = production(&gemini, &qdrant, &[("QDRANT_URL", "http://127.0.0.1:1")]);
     let building = tokio::spawn(App::build(Config::serve(&vars).unwrap()));
     // It keeps trying: a server that comes up meanwhile is found.
     tokio::time::sleep(std::time::Duration::from_millis(300)).await;
