@@ -73,6 +73,19 @@ fn parse_as(source: &str, options: ParseOptions) -> Result<Node, String> {
         std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| markdown::to_mdast(source, &options)));
     match parsed {
         Ok(tree) => tree.map_err(|message| format!("it is not valid MDX: {}", message.reason)),
-        Err(_) => Err("the Markdown parser panicked on it".to_owned()),
+        Err(_) => Err("it is not valid MDX: the parser gives up on it".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn input_on_which_the_parser_panics_is_read_as_markdown_or_is_an_error() {
+        for odd in ["<>x\n-", "<>x\n\n- y"] {
+            assert!(parse(odd, Syntax::Mdx).is_err(), "{odd:?}");
+            assert!(parse(odd, Syntax::Either).is_ok(), "{odd:?}");
+        }
     }
 }
