@@ -79,8 +79,9 @@ impl World {
             ("ANSWER_TIMEOUT", "5s"),
             ("WRITE_TIMEOUT", "1s"),
             ("READY_INTERVAL", "1s"),
-            // One heap: what several keep for themselves after a burst would hide a leak.
-            ("MALLOC_ARENA_MAX", "1"),
+            // As in examples/deploy: what the C library keeps for itself after a burst would hide a leak.
+            ("MALLOC_ARENA_MAX", "2"),
+            ("MALLOC_TRIM_THRESHOLD_", "262144"),
         ];
         let server = Binary::serve(&to_gemini.url(), &to_qdrant.url(), &settings).await;
         Self {
