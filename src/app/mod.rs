@@ -19,7 +19,6 @@ use crate::rag::Rag;
 #[cfg(feature = "embedded")]
 use crate::retrieval::embedded::BuildError;
 use crate::retrieval::{Index, OpenError, Remote};
-
 use crate::telemetry::metrics;
 
 use open::{Opened, open_index};

@@ -12,7 +12,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use tracing::Instrument as _;
 
-use super::record::{REQUEST_ID, Record};
+use super::record::{PROBES, REQUEST_ID, Record};
 use super::serve::Guarded;
 use crate::app::App;
 use crate::error::{Error, whole_seconds};
@@ -74,7 +74,7 @@ pub(super) async fn refuse_while_draining(
     next: Next,
 ) -> Response {
     let route = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
-    if app.drain.begun.is_cancelled() && !matches!(route, "/health" | "/ready" | "/metrics") {
+    if app.drain.begun.is_cancelled() && !PROBES.contains(&route) {
         return Error::Overloaded("draining").into_response();
     }
     next.run(request).await

@@ -22,8 +22,8 @@ const MAX_REQUEST_ID: usize = 128;
 const MAX_METHOD_CHARS: usize = 16;
 /// The status under which a request counts whose reader left before its head; nginx logs the same number.
 const READER_LEFT: u16 = 499;
-/// Routes that are asked all the time; their successes are logged at `debug`.
-const PROBES: &[&str] = &["/health", "/ready", "/metrics"];
+/// Routes that tell how the server is: asked all the time, also while it drains; their successes are logged at `debug`.
+pub(super) const PROBES: &[&str] = &["/health", "/ready", "/metrics"];
 
 /// A request under way.
 pub(super) struct Record {
