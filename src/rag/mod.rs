@@ -44,10 +44,10 @@ pub struct Rag {
     pub site: SiteConfig,
     /// The deadlines of the stages.
     pub limits: LimitsConfig,
-    /// What a day's answers may cost.
-    budget: Arc<Budget>,
-    /// Questions whose embedding is known.
-    known: Cache<Uuid, Vector>,
+    /// What a day's answers may cost, where they cost anything and there is a ceiling.
+    budget: Option<Arc<Budget>>,
+    /// Questions whose embedding is known, where it costs anything and is to be kept.
+    known: Option<Cache<Uuid, Vector>>,
     embed: Stage,
     retrieve: Stage,
     writers: Writers,
@@ -64,14 +64,12 @@ pub struct Grounded {
 impl Rag {
     /// The pipeline over these services.
     pub fn new(provider: Provider, index: Index, site: SiteConfig, limits: LimitsConfig) -> Self {
-        let budget = match provider.generation {
-            Generation::Gemini(_) => Budget::new(limits.daily_requests, limits.daily_tokens),
-            // It costs nothing.
-            Generation::Offline(_) => Budget::new(0, 0),
-        };
+        let has_ceiling = limits.daily_requests > 0 || limits.daily_tokens > 0;
+        let is_counted = has_ceiling && matches!(provider.generation, Generation::Gemini(_));
+        let is_kept = limits.embed_cache > 0 && matches!(provider.embedding, Embedding::Gemini(_));
         Self {
-            budget,
-            known: Cache::new(limits.embed_cache),
+            budget: is_counted.then(|| Budget::new(limits.daily_requests, limits.daily_tokens)),
+            known: is_kept.then(|| Cache::new(limits.embed_cache)),
             embed: Stage::new(Kind::Embed),
             retrieve: Stage::new(Kind::Retrieve),
             writers: Writers::of(&provider),
@@ -102,17 +100,9 @@ impl Rag {
         Ok(Grounded { question, passages: prompt::fit(passages), progress })
     }
 
-    /// Whether embeddings are kept: offline ones cost nothing.
-    fn keeps_embeddings(&self) -> bool {
-        self.limits.embed_cache > 0 && !matches!(self.provider.embedding, Embedding::Offline)
-    }
-
     /// The question's embedding, where it is still known.
     fn known(&self, text: &str) -> Option<Vector> {
-        if !self.keeps_embeddings() {
-            return None;
-        }
-        let known = self.known.get(&key(text));
+        let known = self.known.as_ref()?.get(&key(text));
         metrics::cache(known.is_some());
         known
     }
@@ -120,8 +110,8 @@ impl Rag {
     async fn embedding_of(&self, text: &str) -> Result<Vector, Error> {
         let embed = self.provider.embedding.embed(text, Task::Query, self.index.dimensions());
         let vector = embed.await.map_err(Error::Embedding)?;
-        if self.keeps_embeddings() {
-            self.known.insert(key(text), vector.clone());
+        if let Some(known) = &self.known {
+            known.insert(key(text), vector.clone());
         }
         Ok(vector)
     }
@@ -143,13 +133,14 @@ impl Rag {
             answer: progress.started() + self.limits.answer_timeout,
         };
         let prompt = prompt::assemble(&self.site, &question, passages);
-        match self.budget.begin(prompt.estimated_tokens()) {
-            Some(spending) => {
-                let writers = self.writers.clone();
-                write(Job { sources, draft: draft.paid_by(spending), deadlines, writers, prompt })
-            }
-            None => without_model(sources, draft.search_only()),
-        }
+        let draft = match &self.budget {
+            None => draft,
+            Some(budget) => match budget.begin(prompt.estimated_tokens()) {
+                Some(spending) => draft.paid_by(spending),
+                None => return without_model(sources, draft.search_only()),
+            },
+        };
+        write(Job { sources, draft, deadlines, writers: self.writers.clone(), prompt })
     }
 }
 

@@ -141,7 +141,7 @@ pub(super) struct Draft {
     visible: bool,
     /// The model that writes; `None` offline.
     model: Option<String>,
-    /// Its share of the day's budget; `None` where no model is asked.
+    /// Its share of the day's budget; `None` where nothing is counted.
     spending: Option<Spending>,
     progress: Arc<Progress>,
 }
