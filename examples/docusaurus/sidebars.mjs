@@ -6,6 +6,7 @@ export default {
     "intro",
     "try-it",
     "docusaurus",
+    "widget",
     "deploy",
     "operate",
     "index-your-docs",

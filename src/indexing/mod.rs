@@ -32,6 +32,7 @@ const HANDBOOK: &[(&str, &str)] = &[
     ("intro.md", include_str!("../../examples/docusaurus/docs/intro.md")),
     ("try-it.md", include_str!("../../examples/docusaurus/docs/try-it.md")),
     ("docusaurus.md", include_str!("../../examples/docusaurus/docs/docusaurus.md")),
+    ("widget.md", include_str!("../../examples/docusaurus/docs/widget.md")),
     ("deploy.md", include_str!("../../examples/docusaurus/docs/deploy.md")),
     ("operate.md", include_str!("../../examples/docusaurus/docs/operate.md")),
     ("index-your-docs.md", include_str!("../../examples/docusaurus/docs/index-your-docs.md")),

@@ -3,25 +3,36 @@
 
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
-import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { before, test } from "node:test";
-import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 
 import { facts } from "./facts.mjs";
 import { pagesOf } from "./html.mjs";
+import { FIXTURE, HANDBOOK } from "./sites.mjs";
 
 const run = promisify(execFile);
 
-const FIXTURE = fileURLToPath(new URL(".", import.meta.url));
-const HANDBOOK = fileURLToPath(new URL("../../examples/docusaurus/", import.meta.url));
+const GERMAN = "i18n/de/docusaurus-plugin-content-docs/current";
 
+/**
+ * @typedef {object} Root
+ * @property {string} site
+ * @property {string} folder
+ * @property {string} base Where Docusaurus puts the pages of the folder.
+ * @property {string[]} [others] What else is below `base`, of other folders.
+ * @property {string[]} [only] The pages of the folder, where Docusaurus takes all others below `base` from elsewhere.
+ */
+
+/** @type {Root[]} */
 const ROOTS = [
   { site: FIXTURE, folder: "fixture/docs", base: "/docs" },
   { site: FIXTURE, folder: "fixture/community", base: "/community" },
-  { site: HANDBOOK, folder: "docs", base: "/docs" },
+  { site: HANDBOOK, folder: "docs", base: "/docs", others: ["/docs/sample"] },
+  { site: HANDBOOK, folder: "versioned_docs/version-sample", base: "/docs/sample" },
+  // The pages that are not translated are there too, in English.
+  { site: HANDBOOK, folder: GERMAN, base: "/de/docs", only: ["/de/docs", "/de/docs/try-it"] },
 ];
 
 /** Sections of the fixture that need not be printed, and why. They may be, because they exist. */
@@ -31,19 +42,11 @@ const EXCEPTIONS = new Map([
   ["/docs/content/common-mark#written-as-html", "an element is no heading of Markdown"],
 ]);
 
-before(async () => {
-  assert.ok(process.env.DOCENT_BIN, "DOCENT_BIN must name the built binary");
-  for (const cwd of [FIXTURE, HANDBOOK]) {
-    if (!existsSync(join(cwd, "node_modules"))) {
-      await run("npm", ["ci", "--no-audit", "--no-fund"], { cwd });
-    }
-    await run("npm", ["run", "build"], { cwd });
-  }
-});
+before(() => assert.ok(process.env.DOCENT_BIN, "DOCENT_BIN must name the built binary"));
 
 /**
  * The lines that `docent index` prints, as they are.
- * @param {(typeof ROOTS)[number]} root
+ * @param {Root} root
  */
 async function printed({ site, folder, base }) {
   const args = ["index", join(site, folder), "--route-base", base, "--dry-run"];
@@ -60,11 +63,20 @@ const canonical = (/** @type {string} */ address) => {
   return [path.replace(/\/$/, ""), ...anchor].join("#");
 };
 
-for (const root of ROOTS) {
-  const build = join(root.site, "build");
+/**
+ * The pages that Docusaurus built from a folder.
+ * @param {Root} root
+ */
+async function builtFrom({ site, base, others = [], only }) {
+  const pages = [...(await pagesOf(join(site, "build"), base)).values()];
+  return pages.filter(({ route }) =>
+    only ? only.includes(route) : !others.some((other) => `${route}/`.startsWith(`${other}/`)),
+  );
+}
 
+for (const root of ROOTS) {
   test(`every address of ${root.folder} leads to an element of a page`, async () => {
-    const pages = await pagesOf(build, root.base);
+    const pages = new Map((await builtFrom(root)).map((page) => [page.route, page]));
     const dead = (await printed(root)).filter((address) => {
       const [route, anchor] = canonical(address).split("#");
       const page = pages.get(route);
@@ -75,7 +87,8 @@ for (const root of ROOTS) {
 
   test(`every section of ${root.folder} has its address printed`, async () => {
     const addresses = new Set((await printed(root)).map(canonical));
-    const pages = [...(await pagesOf(build, root.base)).values()];
+    const pages = await builtFrom(root);
+    assert.notEqual(pages.length, 0);
     const missing = pages
       .filter((page) => !page.unlisted)
       .flatMap(({ route, sections }) =>

@@ -1,0 +1,34 @@
+// Opens citations within the site, without loading the page again.
+
+import SiteRoot from "@docent/site-root";
+import { matchPath, useHistory } from "@docusaurus/router";
+import useDocusaurusContext from "@docusaurus/useDocusaurusContext";
+import { applyTrailingSlash } from "@docusaurus/utils-common";
+import routes from "@generated/routes";
+import { createElement, useEffect } from "react";
+
+import { pathOf } from "./page.mjs";
+
+/** @param {{ children: import("react").ReactNode }} props */
+export default function Root({ children }) {
+  const history = useHistory();
+  const { trailingSlash, baseUrl } = useDocusaurusContext().siteConfig;
+
+  useEffect(() => {
+    /** @param {CustomEvent<{ url: string }>} event */
+    function open(event) {
+      const path = pathOf(event.detail.url, { origin: location.origin, routes, matchPath });
+      if (path === null) return;
+      event.preventDefault();
+      const to = applyTrailingSlash(path, { trailingSlash, baseUrl });
+      const { pathname, search, hash } = history.location;
+      // As a link does: the same address again scrolls to the heading, and Back does not lead to it twice.
+      if (to === pathname + search + hash) history.replace(to);
+      else history.push(to);
+    }
+    document.addEventListener("docent:navigate", open);
+    return () => document.removeEventListener("docent:navigate", open);
+  }, [history, trailingSlash, baseUrl]);
+
+  return createElement(SiteRoot, null, children);
+}

@@ -1,0 +1,21 @@
+// Tells the chat which version and language the reader is looking at.
+
+import globalData from "@generated/globalData";
+import i18n from "@generated/i18n";
+
+import { filterOf } from "./page.mjs";
+
+const [{ filter }] = Object.values(globalData["docusaurus-plugin-docent"]);
+const docs = globalData["docusaurus-plugin-content-docs"] ?? {};
+
+/**
+ * Docusaurus calls this in the browser, at the start and after each change of the page.
+ * @param {{ location: { pathname: string } }} update
+ */
+export function onRouteDidUpdate({ location }) {
+  if (filter === false) return;
+  // Only the plugin's own element: a page may hold further ones.
+  const chat = document.querySelector("body > docent-chat");
+  const site = { docs, language: i18n.currentLocale, filter };
+  chat?.setAttribute("filter", JSON.stringify(filterOf(location.pathname, site)));
+}
