@@ -12,12 +12,12 @@ if [[ ! -x /usr/bin/chromium ]]; then
   echo "installing Debian's chromium for the browser tests"
   apt-get update -qq && apt-get install -y -qq chromium >/dev/null
 fi
-npm ci --prefix tests/browser --no-audit --no-fund
-DOCENT_BIN="$target/debug/docent" npm test --prefix tests/browser
-# Builds two sites with Docusaurus.
+# Builds two sites with Docusaurus, which the browser tests open.
 npm ci --prefix examples/docusaurus --no-audit --no-fund
 npm ci --prefix tests/docusaurus --no-audit --no-fund
 DOCENT_BIN="$target/debug/docent" npm test --prefix tests/docusaurus
+npm ci --prefix tests/browser --no-audit --no-fund
+DOCENT_BIN="$target/debug/docent" npm test --prefix tests/browser
 
 if [[ "${1:-}" == all ]]; then
   PROPTEST_CASES=20000 cargo test --locked --lib

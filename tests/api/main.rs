@@ -32,5 +32,6 @@ mod operation;
 mod readers;
 mod remote;
 mod security;
+mod site;
 mod soak;
 mod wire;

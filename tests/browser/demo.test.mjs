@@ -1,160 +1,643 @@
-// The demo page in Chromium, against the real binary: `DOCENT_BIN` names it.
+// The demo page, against the offline demo: the chat, and the inspector beside it.
 
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
-import { once } from "node:events";
-import { createInterface } from "node:readline";
+import { execFile } from "node:child_process";
+import { readFile } from "node:fs/promises";
+import { createRequire } from "node:module";
 import { after, before, test } from "node:test";
+import { promisify } from "node:util";
 
-import { chromium } from "playwright-core";
+import { guarded, launch } from "./chromium.mjs";
+import { DONE, script, SOURCE } from "./scripted.mjs";
+import { demo } from "./servers.mjs";
+import { widget } from "./widget.mjs";
 
-const CHROMIUM_FLAGS = [
-  "--headless",
-  "--no-sandbox",
-  "--disable-gpu",
-  "--disable-quic",
-  "--no-first-run",
-  "--disable-background-networking",
-  "--disable-component-update",
-  "--disable-sync",
-];
+/** @typedef {import("playwright-core").Page} Page */
 
-/** @type {import("node:child_process").ChildProcess} */
+const QUESTION = "Which events does the stream have?";
+
+/** @type {import("./servers.mjs").Docent} */
 let docent;
+/** Writes so slowly that no test meets the end of its answers. @type {import("./servers.mjs").Docent} */
+let slow;
 /** @type {import("playwright-core").Browser} */
 let browser;
-let url = "";
-/** What the server has logged. @type {string[]} */
-const log = [];
 
 before(async () => {
-  const binary = process.env.DOCENT_BIN;
-  assert.ok(binary, "DOCENT_BIN must name the built binary");
-  const env = { PATH: process.env.PATH, LOG_FORMAT: "json", TMPDIR: process.env.TMPDIR ?? "/tmp" };
-  docent = spawn(binary, ["demo", "--port", "0"], { env, stdio: ["ignore", "ignore", "pipe"] });
-  const lines = createInterface({ input: /** @type {NodeJS.ReadableStream} */ (docent.stderr) });
-  const listening = new Promise((resolve) => {
-    lines.on("line", (line) => {
-      const { message } = JSON.parse(line);
-      log.push(message);
-      if (message.startsWith("listening on ")) resolve(message.slice("listening on ".length));
-    });
-  });
-  url = await listening;
-  browser = await chromium.launch({ executablePath: "/usr/bin/chromium", args: CHROMIUM_FLAGS });
+  [docent, slow] = await Promise.all([
+    demo({ OFFLINE_TOKEN_DELAY_MS: "5" }),
+    demo({ OFFLINE_TOKEN_DELAY_MS: "2000", SHUTDOWN_GRACE: "1ms" }),
+  ]);
+  browser = await launch();
 });
 
 after(async () => {
   await browser?.close();
-  docent.kill("SIGTERM");
-  await once(docent, "exit");
+  await Promise.all([docent?.stop(), slow?.stop()]);
 });
 
-/** A fresh page whose console must stay free of errors, violations of the policy among them. */
-async function open(t) {
-  const context = await browser.newContext();
+/**
+ * The page in a context of its own, with the chat ready.
+ *
+ * @param {import("node:test").TestContext} t
+ * @param {import("./chromium.mjs").Guard & { url?: string }} options
+ */
+async function visit(t, { url = docent.url, ...guard } = {}) {
+  const context = await guarded(t, browser, guard);
   const page = await context.newPage();
-  const errors = [];
-  page.on("console", (message) => message.type() === "error" && errors.push(message.text()));
-  page.on("pageerror", (error) => errors.push(String(error)));
-  t.after(async () => {
-    await context.close();
-    assert.deepEqual(errors, []);
-  });
   await page.goto(url);
-  return page;
+  const chat = widget(page);
+  await chat.box.waitFor();
+  return { context, page, chat };
 }
 
-async function ask(page, question) {
-  await page.fill("#question", question);
-  await page.keyboard.press("Enter");
+/** Asks, and waits for the end in the chat and in the inspector. @param {Page} page */
+async function ask(page, question = QUESTION) {
+  const chat = widget(page);
+  await chat.ask(question);
+  await chat.ended();
+  await page.locator("#facts:not(:empty)").waitFor();
 }
 
-/** Answers the next question with these events, as one body. */
-async function script(page, events) {
-  const body = events.map(([name, data]) => `event: ${name}\ndata: ${JSON.stringify(data)}\n\n`);
-  const headers = { "content-type": "text/event-stream" };
-  await page.route("**/chat", (route) => route.fulfill({ headers, body: body.join("") }));
+/** The rows of the table of events, long data in full. @param {Page} page */
+const events = (page) =>
+  page.locator("#events > tr").evaluateAll((rows) =>
+    rows.map((row) => {
+      const [ms, type, data] = row.children;
+      const long = data.querySelector("details")?.lastChild;
+      return {
+        ms: Number(ms.textContent),
+        type: type.textContent,
+        data: (long ?? data).textContent,
+      };
+    }),
+  );
+
+/** The answer as the events tell it. @param {{ type: string | null, data: string | null }[]} all */
+function joined(all) {
+  const of = (/** @type {string} */ wanted) =>
+    all.filter(({ type }) => type === wanted).map(({ data }) => JSON.parse(String(data)));
+  const [{ sources }] = of("sources");
+  const [{ status, cited }] = of("done");
+  const response = of("token").map(({ text }) => text);
+  return { response: response.join(""), sources, status, cited };
 }
 
-test("says that it is offline, shows sources first, then words, then the status", async (t) => {
-  const page = await open(t);
-  await page.waitForSelector("#banner:not([hidden])");
-  assert.match(await page.innerText("#banner"), /Offline demo/);
-  await ask(page, "How do I put the chat on my Docusaurus site?");
-  await page.waitForSelector(".sources li");
-  const early = (await page.innerText(".answer")).length;
-  await page.waitForSelector(".citation");
-  assert.equal(await page.isDisabled("#stop"), false, "it is still writing");
-  await page.waitForFunction(() => document.body.innerText.includes("Answered from"));
-  const whole = (await page.innerText(".answer")).length;
-  assert.ok(whole > early + 50, `${early} characters at first, ${whole} in the end`);
+/** The same of a JSON answer. @param {any} answer */
+const parts = ({ response, sources, status, cited }) => ({ response, sources, status, cited });
+
+/** Opens what is folded at first: the request and the response. @param {Page} page */
+async function unfold(page) {
+  for (const id of ["request", "response"])
+    await page.locator(`details:not([open]):has(> #${id}) > summary`).click();
+}
+
+/** What the demo answers. @param {object} request */
+async function direct(request) {
+  const headers = { "content-type": "application/json" };
+  const body = JSON.stringify(request);
+  return (await fetch(`${docent.url}/chat`, { method: "POST", headers, body })).json();
+}
+
+/** The page's next question, as it is sent. @param {Page} page @returns {Promise<any>} */
+const nextBody = async (page) =>
+  JSON.parse((await page.waitForRequest("**/chat")).postData() ?? "null");
+
+test("says that it is offline", async (t) => {
+  const { page } = await visit(t);
+  await page.getByRole("status").getByText("Offline demo: no model is asked.").waitFor();
 });
 
-test("a citation leads to its heading", async (t) => {
-  const page = await open(t);
-  await ask(page, "How do I allow my site to call Docent?");
-  const target = await page.getAttribute(".citation", "href");
-  assert.match(target, /^\/docs\/.+#.+/);
-  await page.goto(url + target);
-  assert.equal(await page.locator(":target").count(), 1);
+for (const [what, answer, said] of /** @type {[string, object | null, RegExp | null][]} */ ([
+  ["a model is asked", { json: { status: "ready", qdrant: "ok", gemini: "ok" } }, null],
+  ["not ready", { status: 503, json: { status: "not_ready" } }, /cannot answer right now/],
+  ["no JSON", { body: "<html>" }, /cannot answer right now/],
+  ["nothing", null, /cannot answer right now/],
+])) {
+  test(`what it says where the server's state is: ${what}`, async (t) => {
+    const context = await guarded(t, browser, { expected: [/status of 503/, /ERR_FAILED/] });
+    await context.route("**/ready", (route) => (answer ? route.fulfill(answer) : route.abort()));
+    const page = await context.newPage();
+    await page.goto(docent.url);
+    const banner = page.locator("#banner");
+    await banner.and(page.locator(":not(:empty)")).waitFor({ state: "attached" });
+    assert.equal(await banner.isVisible(), said !== null);
+    if (said) assert.match(await banner.innerText(), said);
+  });
+}
+
+test("sources come first, in the chat and in the inspector", async (t) => {
+  const { page, chat } = await visit(t, { url: slow.url });
+  await chat.ask(QUESTION);
+  await chat.state("writing");
+  await page.locator("#sources li").first().waitFor();
+  assert.equal(await page.locator("#sources li").count(), await chat.sources.count());
+  const [first, ...more] = (await events(page)).map(({ type }) => type);
+  assert.equal(first, "sources");
+  assert.ok(!more.includes("done"));
 });
 
-test("stop ends the answer on the page and on the server", async (t) => {
-  const page = await open(t);
-  await ask(page, "What happens when Gemini is busy?");
-  await page.waitForSelector(".citation");
-  const left = log.filter((message) => message === "the reader left").length;
-  await page.click("#stop");
-  await page.waitForFunction(() => /stopped/i.test(document.body.innerText));
-  for (let tries = 0; log.filter((m) => m === "the reader left").length === left; tries += 1) {
-    assert.ok(tries < 100, "the server never noticed");
-    await page.waitForTimeout(50);
+test("an answer stands in the page, and its events in the inspector, each with its time", async (t) => {
+  const { page, chat } = await visit(t);
+  assert.equal(await chat.dialog.count(), 0);
+  assert.equal(await page.locator("#exchange").isVisible(), false);
+  await ask(page);
+  await chat.state("answered");
+  const all = await events(page);
+  const types = all.map(({ type }) => type);
+  assert.deepEqual([types[0], types.at(-1)], ["sources", "done"]);
+  assert.deepEqual(new Set(types.slice(1, -1)), new Set(["token"]));
+  assert.equal(await page.locator("#event-count").innerText(), String(all.length));
+  const times = all.map(({ ms }) => ms);
+  assert.deepEqual(
+    times,
+    times.toSorted((a, b) => a - b),
+  );
+  assert.ok(times[0] > 0 && times[times.length - 1] > times[0], times.join());
+  assert.deepEqual(joined(all), parts(await direct({ query: QUESTION })));
+});
+
+test("nothing is told to have broken off after the last event", async (t) => {
+  const { page } = await visit(t);
+  for (let n = 0; n < 5; n += 1) {
+    await ask(page);
+    await page.evaluate(() => new Promise((resolve) => setTimeout(resolve)));
+    assert.equal((await events(page)).at(-1)?.type, "done");
   }
 });
 
-test("a question the handbook does not answer is told as such", async (t) => {
-  const page = await open(t);
-  await ask(page, "Who painted the ceiling?");
-  await page.waitForFunction(() => document.body.innerText.includes("Not found in the docu"));
+test("long data can be opened", async (t) => {
+  const { page } = await visit(t);
+  await ask(page);
+  const data = page.locator("#events > tr").first().locator(".data");
+  const [first] = await events(page);
+  assert.ok(!(await data.innerText()).includes(String(first.data)));
+  await data.locator("summary").click();
+  assert.ok((await data.textContent())?.includes(String(first.data)));
+  await data.locator("details[open]").waitFor();
 });
 
-test("hostile text from passages and model stays text", async (t) => {
-  const page = await open(t);
-  const evil = `<img src=x onerror="window.hit=1"><script>window.hit=1</script>`;
-  const source = { number: 1, title: evil, section: evil, snippet: evil, score: 1 };
-  const sources = [
-    { ...source, url: "javascript:window.hit=1" },
-    { ...source, number: 2, url: "data:text/html,x" },
-  ];
-  const done = { status: "answered", cited: [1], finish_reason: "stop", request_id: "r" };
-  const timings = { embed_ms: 1, retrieve_ms: 1, first_token_ms: 1, total_ms: 1 };
+test("of many events the first ones are shown, and all are counted", async (t) => {
+  const { page } = await visit(t);
+  const tokens = Array.from(
+    { length: 600 },
+    () => /** @type {[string, object]} */ (["token", { text: "x " }]),
+  );
   await script(page, [
-    ["sources", { request_id: "r", sources }],
-    ["token", { text: `${evil} [1] [x](javascript:window.hit=1) [2]` }],
-    ["done", { ...done, model: evil, usage: null, timings }],
+    ["sources", { request_id: "r", sources: [SOURCE] }],
+    ...tokens,
+    ["done", DONE],
   ]);
+  await ask(page);
+  assert.equal(await page.locator("#event-count").innerText(), "602");
+  assert.equal((await events(page)).length, 500);
+});
+
+test("the inspector shows each source with its score, its address and its passage", async (t) => {
+  const { page } = await visit(t);
+  await ask(page);
+  const { sources } = await direct({ query: QUESTION });
+  assert.ok(sources.length > 1);
+  assert.equal(await page.locator("#source-count").innerText(), String(sources.length));
+  const shown = page.locator("#sources > li");
+  assert.equal(await shown.count(), sources.length);
+  for (const [at, { title, section, url, snippet, score }] of sources.entries()) {
+    const text = await shown.nth(at).innerText();
+    const name = section ? `${title} › ${section}` : title;
+    for (const part of [name, `score ${Number(score.toPrecision(4))}`, url])
+      assert.ok(text.includes(part), `${part} is not in ${text}`);
+    assert.equal(await shown.nth(at).locator("p").textContent(), snippet);
+  }
+});
+
+test("the bar has no part for a first token where no model was asked", async (t) => {
+  const { page } = await visit(t);
+  await ask(page);
+  const shown = await page.locator("#bar > span").allInnerTexts();
+  assert.deepEqual(
+    shown.map((part) => part.replace(/ [\d.]+ ms$/, "")),
+    ["embed", "retrieve", "write"],
+  );
+  assert.match(
+    await page.locator("#facts").innerText(),
+    /^total \d+ ms · answered · stop · no model/,
+  );
+});
+
+/** Answers with a model's timings. @param {Page} page */
+const asIfByModel = (page) =>
+  script(page, [
+    ["sources", { request_id: "r", sources: [SOURCE] }],
+    ["token", { text: "It [1]." }],
+    [
+      "done",
+      {
+        ...DONE,
+        model: "some-model",
+        usage: { prompt_tokens: 812, completion_tokens: 96, total_tokens: 908 },
+        timings: { embed_ms: 40.4, retrieve_ms: 5, first_token_ms: 400.4, total_ms: 1000.4 },
+      },
+    ],
+  ]);
+
+test("the bar has a part for each stage, and the facts name the model", async (t) => {
+  const { page } = await visit(t);
+  await asIfByModel(page);
+  await ask(page);
+  assert.deepEqual(await page.locator("#bar > span").allInnerTexts(), [
+    "embed 40 ms",
+    "retrieve 5.0 ms",
+    "first token 355 ms",
+    "write 600 ms",
+  ]);
+  const widths = await page
+    .locator("#bar > span")
+    .evaluateAll((spans) => spans.map((span) => span.getBoundingClientRect().width));
+  assert.equal(Math.max(...widths), widths[3], "the longest stage has the longest part");
+  assert.equal(
+    await page.locator("#facts").innerText(),
+    "total 1000 ms · answered · stop · some-model · 812 + 96 tokens · request r",
+  );
+});
+
+test("request and response are shown with their headers", async (t) => {
+  const { page } = await visit(t);
+  const coming = page.waitForResponse("**/chat");
+  await ask(page);
+  const response = await coming;
+  await unfold(page);
+  const [head, body] = (await page.locator("#request").innerText()).split("\n\n");
+  assert.equal(
+    head,
+    `POST ${docent.url}/chat\ncontent-type: application/json\naccept: text/event-stream`,
+  );
+  assert.deepEqual(JSON.parse(body), response.request().postDataJSON());
+  const [status, ...headers] = (await page.locator("#response").innerText()).split("\n");
+  assert.equal(status, "200 OK");
+  const id = response.headers()["x-request-id"];
+  assert.match(id, /^[0-9a-f-]{36}$/);
+  for (const header of [`x-request-id: ${id}`, "content-type: text/event-stream"])
+    assert.ok(headers.includes(header), `${header} is not among ${headers}`);
+  assert.ok((await page.locator("#facts").innerText()).endsWith(`request ${id}`));
+});
+
+/** Questions with what a shell takes for its own. */
+const QUOTED = [
+  QUESTION,
+  `What's the stream's "done" event?`,
+  "The stream $HOME ${PATH} $(echo 1) `echo 2` !! \\ \\\\ \\n \\' \"\\\" '' *",
+  "Die Ereignisse\nim Stream: über 🦀 & ; | < > # ~ %s",
+];
+
+for (const accept of ["text/event-stream", "application/json"]) {
+  test(`the curl line does the same, ${accept}`, async (t) => {
+    const { page } = await visit(t);
+    await page.selectOption("#accept", accept);
+    const shell = promisify(execFile);
+    for (const question of QUOTED) {
+      const coming = nextBody(page);
+      await ask(page, question);
+      const sent = await coming;
+      assert.equal(sent.query, question);
+      const line = await page.locator("#curl").inputValue();
+      const echo = await shell("sh", ["-c", `curl() { printf '%s\\0' "$@"; }; ${line}`]);
+      assert.deepEqual(JSON.parse(echo.stdout.split("\0").at(-2) ?? ""), sent);
+      const { stdout } = await shell("sh", ["-c", line]);
+      const shown = await events(page);
+      if (accept === "application/json") {
+        assert.deepEqual(parts(JSON.parse(stdout)), parts(JSON.parse(String(shown[0].data))));
+      } else {
+        const frames = stdout.split("\n\n").filter(Boolean);
+        const got = frames.map((frame) => {
+          const [, type, data] = /^event: (.*)\ndata: (.*)$/.exec(frame) ?? [];
+          return { type, data };
+        });
+        assert.deepEqual(joined(got), joined(shown));
+      }
+    }
+  });
+}
+
+test("the curl line can be copied", async (t) => {
+  const permissions = ["clipboard-read", "clipboard-write"];
+  const { page } = await visit(t, { context: { permissions } });
+  await ask(page);
+  await page.getByRole("button", { name: "Copy", exact: true }).click();
+  await page.getByRole("button", { name: "Copied", exact: true }).waitFor();
+  const copied = await page.evaluate(() => navigator.clipboard.readText());
+  assert.equal(copied, await page.locator("#curl").inputValue());
+  assert.match(copied, /^curl /);
+});
+
+test("as JSON the answer comes in one piece, and is the same", async (t) => {
+  const { page, chat } = await visit(t);
+  await ask(page);
+  const streamed = { text: await chat.answer.innerText(), ...joined(await events(page)) };
+  await page.selectOption("#accept", "application/json");
+  const coming = page.waitForResponse("**/chat");
+  await ask(page);
+  assert.match((await coming).headers()["content-type"], /^application\/json/);
+  await chat.state("answered");
+  const [body, ...more] = await events(page);
+  assert.deepEqual([body.type, more], ["(body)", []]);
+  const answer = JSON.parse(String(body.data));
+  assert.deepEqual({ text: await chat.answer.innerText(), ...parts(answer) }, streamed);
+  assert.equal(await chat.sources.count(), answer.sources.length);
+  assert.equal(await page.locator("#sources > li").count(), answer.sources.length);
+  assert.equal(await page.locator("#bar > span").count(), 3);
+});
+
+test("top_k bounds the sources, and the server's refusal of a wrong one is shown", async (t) => {
+  const { page, chat } = await visit(t, { expected: [/status of 422/] });
+  await page.fill("#top_k", "2");
+  const coming = nextBody(page);
+  await ask(page);
+  assert.equal((await coming).top_k, 2);
+  assert.equal(await chat.sources.count(), 2);
+  assert.equal(await page.locator("#sources > li").count(), 2);
+  await page.fill("#top_k", "21");
+  await chat.ask(QUESTION);
+  await chat.state("error");
+  assert.match(await chat.said(), /top_k: /);
+});
+
+test("a filter is sent", async (t) => {
+  const { page, chat } = await visit(t);
+  for (const filter of [{ version: "2.x" }, { language: ["en", "de"] }]) {
+    await page.fill("#filter", JSON.stringify(filter));
+    const coming = nextBody(page);
+    await ask(page);
+    assert.deepEqual((await coming).filter, filter);
+    await chat.state("answered");
+    assert.equal(await page.locator("#wrong").isVisible(), false);
+  }
+});
+
+test("a filter that is no JSON object is told and left out", async (t) => {
+  const { page } = await visit(t);
+  for (const filter of ["version: 2", "{", "7", "null", '["version"]', '"version"']) {
+    await page.fill("#filter", filter);
+    await page.press("#filter", "Enter");
+    await page.getByRole("alert").getByText("filter must be a JSON object").waitFor();
+    const coming = nextBody(page);
+    await ask(page);
+    assert.deepEqual((await coming).filter ?? {}, {}, filter);
+    assert.equal(await page.locator("#wrong").isVisible(), true, filter);
+    await page.fill("#filter", "");
+    await page.press("#filter", "Enter");
+    await page.locator("#wrong").waitFor({ state: "hidden" });
+  }
+});
+
+test("a filter that the server refuses is shown in the chat and in the inspector", async (t) => {
+  const { page, chat } = await visit(t, { expected: [/status of 422/] });
+  await page.fill("#filter", '{"colour": "red"}');
+  await chat.ask(QUESTION);
+  await chat.state("error");
+  assert.match(await chat.said(), /filter\.colour: .*version, language/);
+  await page.locator("#events > tr").waitFor();
+  const [{ data }] = await events(page);
+  assert.equal(JSON.parse(String(data)).code, "invalid_request");
+  assert.equal(await page.locator("#status").textContent(), "422");
+  assert.equal(await page.locator("#sources > li").count(), 0);
+});
+
+test("a question that the docs do not answer is told as such", async (t) => {
+  const { page, chat } = await visit(t);
+  await ask(page, "Who painted the ceiling?");
+  await chat.state("not_in_docs");
+  assert.match(await page.locator("#facts").innerText(), / · not_in_docs · /);
+});
+
+/** Whether the page, the inspector and the chat are light or dark. @param {Page} page */
+const shades = (page) =>
+  page.evaluate(() => {
+    const panel = document.querySelector("docent-chat")?.shadowRoot?.querySelector(".panel");
+    const parts = [document.body, document.querySelector(".inspector"), panel];
+    return parts.map((part) => {
+      const { backgroundColor, color } = getComputedStyle(/** @type {Element} */ (part));
+      const [paper, ink] = [backgroundColor, color].map((text) => {
+        const [red, green, blue] = (text.match(/\d+/g) ?? []).map(Number);
+        return red + green + blue;
+      });
+      return paper > ink ? "light" : "dark";
+    });
+  });
+
+test("the theme changes page and chat at once", async (t) => {
+  const { page, chat } = await visit(t, { context: { colorScheme: "dark" } });
+  const all = (/** @type {string} */ shade) => [shade, shade, shade];
+  await ask(page);
+  assert.deepEqual(await shades(page), all("dark"), "as the system");
+  for (const theme of ["light", "dark", "light"]) {
+    await page.selectOption("#theme", theme);
+    assert.deepEqual(await shades(page), all(theme));
+  }
+  await page.selectOption("#theme", "system");
+  assert.deepEqual(await shades(page), all("dark"), "as the system again");
+  await page.emulateMedia({ colorScheme: "light" });
+  await page.locator("docent-chat:not([data-dark])").waitFor();
+  assert.deepEqual(await shades(page), all("light"), "the system has changed");
+  assert.equal(await chat.turns.count(), 1);
+});
+
+test("stop is shown by the inspector, and felt by the server", async (t) => {
+  const { page, chat } = await visit(t, { url: slow.url });
+  const gone = () => slow.log.filter((message) => message === "the reader left").length;
+  await chat.ask(QUESTION);
+  await page.locator("#events > tr").first().waitFor();
+  const before = gone();
+  await chat.button("Stop").click();
+  await chat.state("stopped");
+  await page.locator("#events > tr", { hasText: "before its last event" }).waitFor();
+  assert.equal((await events(page)).at(-1)?.type, "(ended)");
+  for (let tries = 0; gone() === before; tries += 1) {
+    assert.ok(tries < 100, "the server never noticed");
+    await page.waitForTimeout(50);
+  }
+  assert.ok(!(await events(page)).some(({ type }) => type === "done"));
+});
+
+test("a citation and a source open their heading in a new tab, and the page stays", async (t) => {
+  const { context, page, chat } = await visit(t);
+  await ask(page, "How do I allow my site to call Docent?");
+  for (const link of [chat.citations.first(), chat.sources.first()]) {
+    const coming = context.waitForEvent("page");
+    await link.click();
+    const opened = await coming;
+    await opened.waitForURL(/\/docs\/.+#.+/);
+    assert.equal(opened.url(), new URL((await link.getAttribute("href")) ?? "", docent.url).href);
+    await opened.locator(":target").waitFor();
+    assert.equal(await opened.evaluate(() => window.opener), null);
+    await opened.close();
+    assert.equal(page.url(), `${docent.url}/`);
+    assert.equal(await chat.turns.count(), 1);
+    assert.equal(await page.locator("#exchange").isVisible(), true);
+  }
+});
+
+test("hostile text stays text in the inspector too", async (t) => {
+  const { page, chat } = await visit(t);
+  const evil = `</pre></textarea><img src=x onerror="window.hit=1"><script>window.hit=1</script>`;
+  const link = "javascript:window.hit=1";
+  const source = { ...SOURCE, title: evil, section: evil, snippet: evil };
+  const headers = { "content-type": "text/event-stream", "x-evil": evil };
+  const frame = (/** @type {string} */ type, /** @type {object} */ data) =>
+    `event: ${type}\ndata: ${JSON.stringify(data)}\n\n`;
+  const sources = [
+    { ...source, url: link },
+    { ...source, number: 2, url: evil },
+  ];
+  const timings = { ...DONE.timings, [evil]: 1 };
+  const frames = [
+    frame("sources", { request_id: evil, sources }),
+    frame("token", { text: `${evil} [1] [x](${link}) [2]` }),
+    frame(evil, { [evil]: evil.repeat(3) }),
+    frame("done", { ...DONE, model: evil, request_id: evil, timings }),
+  ];
+  await page.route("**/chat", (route) => route.fulfill({ headers, body: frames.join("") }));
+  await page.fill("#filter", JSON.stringify({ [evil]: evil }));
   await ask(page, evil);
-  await page.waitForFunction(() => document.body.innerText.includes("Answered from"));
-  assert.equal(await page.locator("#conversation img, #conversation script").count(), 0);
-  assert.equal(await page.locator("#conversation a").count(), 0, "no such link may be made");
+  await chat.state("answered");
+  const folded = page.locator("details:not([open]) > summary");
+  while (await folded.count()) await folded.first().click();
+  for (const id of ["sources", "events", "facts", "request", "response"])
+    assert.ok((await page.locator(`#${id}`).innerText()).includes("<script>window.hit"), id);
+  assert.ok((await page.locator("#curl").inputValue()).includes("<script>window.hit"));
+  const made = page.locator(".inspector :is(img, script, iframe, svg, style, link, a, [onerror])");
+  assert.equal(await made.count(), 0);
+  const links = await chat.turns.locator("a").evaluateAll((all) => all.map((a) => a.protocol));
+  assert.deepEqual(
+    links.filter((protocol) => !/^https?:$/.test(protocol)),
+    [],
+  );
   assert.equal(await page.evaluate("window.hit"), undefined);
 });
 
-test("a stream that ends without its last event is told as cut", async (t) => {
-  const page = await open(t);
-  await script(page, [
-    ["sources", { request_id: "r", sources: [] }],
-    ["token", { text: "Half an" }],
-  ]);
-  await ask(page, "Anything?");
-  await page.waitForFunction(() => document.body.innerText.includes("The answer broke off."));
+test("the demo's documentation has the floating button, and the same conversation", async (t) => {
+  const { page, chat } = await visit(t);
+  await ask(page);
+  const text = await chat.answer.innerText();
+  await page.getByRole("link", { name: "Documentation" }).click();
+  await page.waitForURL("**/docs");
+  await chat.opener.waitFor();
+  assert.match((await chat.opener.getAttribute("class")) ?? "", /\bfloating\b/);
+  assert.equal(await chat.box.count(), 0);
+  await chat.opener.click();
+  await chat.dialog.waitFor();
+  assert.equal(await chat.turns.count(), 1);
+  assert.equal(await chat.answer.innerText(), text);
+  await chat.ask("What happens when Gemini is busy?");
+  await chat.state("answered");
+  await chat.button("Close").click();
+  await page.getByRole("link", { name: "Ask Docent" }).click();
+  await page.waitForURL(`${docent.url}/`);
+  await chat.box.waitFor();
+  assert.equal(await chat.turns.count(), 2);
 });
 
+/** What is wider than the page, or lies beyond it. @param {Page} page */
+const beyond = (page) =>
+  page.evaluate(() => {
+    const { clientWidth, scrollWidth } = document.documentElement;
+    const parts = [...document.querySelectorAll("body *")].filter((part) => {
+      const { left, right } = part.getBoundingClientRect();
+      // What scrolls within its own box is no harm to the page.
+      return (
+        !part.parentElement?.closest("pre, .scroll") && (left < 0 || right > clientWidth + 0.5)
+      );
+    });
+    const found = parts.map((part) => `${part.localName}#${part.id}.${part.className}`);
+    return scrollWidth > clientWidth
+      ? [`the page by ${scrollWidth - clientWidth}`, ...found]
+      : found;
+  });
+
+test("at 360 px nothing is wider than the page, and every stage can be read", async (t) => {
+  const { page, chat } = await visit(t, {
+    context: { viewport: { width: 360, height: 740 } },
+    expected: [/status of 422/],
+  });
+  assert.deepEqual(await beyond(page), [], "empty");
+  await ask(page);
+  await unfold(page);
+  assert.deepEqual(await beyond(page), [], "answered");
+  await asIfByModel(page);
+  await ask(page, "x".repeat(400));
+  assert.deepEqual(await beyond(page), [], "a long word");
+  const [bar, ...stages] = await Promise.all(
+    [page.locator("#bar"), ...(await page.locator("#bar > span").all())].map((part) =>
+      part.evaluate((node) => ({
+        ...node.getBoundingClientRect().toJSON(),
+        text: node.textContent,
+      })),
+    ),
+  );
+  assert.equal(stages.length, 4);
+  for (const { left, right, bottom, text } of stages) {
+    const isInside = left >= bar.left && right <= bar.right + 0.5 && bottom <= bar.bottom + 0.5;
+    assert.ok(isInside, `${text} ends at ${right} of ${bar.right}`);
+  }
+  await page.unroute("**/chat");
+  await page.fill("#filter", `{"${"colour".repeat(30)}": 1}`);
+  await chat.ask(QUESTION);
+  await chat.state("error");
+  assert.deepEqual(await beyond(page), [], "refused");
+});
+
+/** What axe finds serious or critical. @param {Page} page */
+async function violations(page) {
+  const file = createRequire(import.meta.url).resolve("axe-core/axe.min.js");
+  await page.evaluate(await readFile(file, "utf8"));
+  const { violations } = await page.evaluate("axe.run(document)");
+  return violations
+    .filter((/** @type {any} */ v) => ["serious", "critical"].includes(v.impact))
+    .map(
+      (/** @type {any} */ v) =>
+        `${v.id}: ${v.nodes.map((/** @type {any} */ n) => n.html + n.failureSummary).join("\n")}`,
+    );
+}
+
+for (const colorScheme of /** @type {("light" | "dark")[]} */ (["light", "dark"])) {
+  test(`axe finds nothing serious, ${colorScheme}`, async (t) => {
+    // Axe would measure colours that are still fading in.
+    const context = { colorScheme, reducedMotion: /** @type {const} */ ("reduce") };
+    const { page, chat } = await visit(t, { context, expected: [/status of 422/] });
+    await page.locator("#banner:not([hidden])").waitFor();
+    assert.deepEqual(await violations(page), [], "empty");
+    await asIfByModel(page);
+    await ask(page);
+    await unfold(page);
+    assert.deepEqual(await violations(page), [], "by a model");
+    await page.unroute("**/chat");
+    await ask(page);
+    await page.locator("#events summary").first().click();
+    assert.deepEqual(await violations(page), [], "answered");
+    await page.fill("#filter", "wrong");
+    await page.press("#filter", "Enter");
+    await page.locator("#wrong:not(:empty)").waitFor();
+    assert.deepEqual(await violations(page), [], "with a wrong filter");
+    await page.fill("#filter", '{"colour": 1}');
+    await chat.ask(QUESTION);
+    await chat.state("error");
+    assert.deepEqual(await violations(page), [], "refused");
+  });
+
+  test(`axe finds nothing serious in the documentation, ${colorScheme}`, async (t) => {
+    const context = await guarded(t, browser, { context: { colorScheme } });
+    const page = await context.newPage();
+    for (const path of ["/docs", "/docs/stream"]) {
+      await page.goto(docent.url + path);
+      await widget(page).opener.waitFor();
+      assert.deepEqual(await violations(page), [], path);
+    }
+  });
+}
+
 test("the stream's reader gives the same events wherever the bytes are cut", async (t) => {
-  const page = await open(t);
+  const { page } = await visit(t);
   const outcomes = await page.evaluate(async () => {
-    const { SseParser } = await import(new URL("/sse.js", location.href).href);
+    const { SseParser } = await import(new URL("/widget/chat.js", location.href).href);
     const text =
       '\ufeff: hb\nevent: token\r\ndata: {"t":"ü🦀"}\r\n\r\n: hb\ndata: a\rdata:b\r\revent: x\n\ndata: open';
     const bytes = new TextEncoder().encode(text);

@@ -1,0 +1,231 @@
+// <docent-chat>: its buttons and its shortcut. What shows the chat is fetched when a reader opens it. Works as a classic
+// script and as a module, so it imports nothing else. The handbook has the attributes, methods and events.
+(() => {
+  if (customElements.get("docent-chat")) return;
+  /** @type {HTMLScriptElement | null} */
+  const script = document.querySelector('script[src*="/widget.js"]');
+  // A classic script of another origin has no address that an import could be relative to.
+  const rest = script ? new URL("widget/panel.js", script.src).href : "./widget/panel.js";
+  const page = document.documentElement;
+  const system = matchMedia("(prefers-color-scheme: dark)");
+  const parsed = new Promise((resolve) => {
+    if (document.readyState !== "loading") resolve(0);
+    document.addEventListener("DOMContentLoaded", resolve);
+  });
+  const TYPED = "input, select, textarea, [contenteditable]";
+  /** @type {Record<string, Record<string, string>>} */
+  const WORDS = {
+    en: { open: "Ask AI", about: "Ask about this", failed: "The chat could not be loaded." },
+    de: { open: "KI fragen", about: "Dazu fragen", failed: "Der Chat war nicht zu laden." },
+    ur: { open: "AI سے پوچھیں", about: "اس بارے میں پوچھیں", failed: "چیٹ لوڈ نہیں ہو سکی۔" },
+  };
+  // The accent has the site's hue, and a lightness that can be read.
+  const sheet = new CSSStyleSheet();
+  sheet.replaceSync(`
+    :host { --ground: var(--ifm-background-surface-color, #fff); --ink: var(--ifm-font-color-base, #1c1e21); --muted: color-mix(in srgb, var(--ink) 75%, var(--ground)); --line: color-mix(in srgb, var(--ink) 25%, var(--ground)); --soft: color-mix(in srgb, var(--ink) 6%, var(--ground)); --accent: oklch(from var(--ifm-color-primary, #0f6b64) min(l, .46) c h); color-scheme: light; font: var(--ifm-font-size-base, 1rem) / 1.55 var(--ifm-font-family-base, system-ui, sans-serif) }
+    :host([data-dark]) { --ground: var(--ifm-background-surface-color, #1d2124); --ink: var(--ifm-font-color-base, #e5e8ea); --accent: oklch(from var(--ifm-color-primary, #6fd0c5) max(l, .8) c h); color-scheme: dark }
+    @supports not (color: oklch(from red l c h)) { :host { --accent: var(--ink) !important } }
+    :host([inline]) { display: block; height: 36rem }
+    [hidden] { display: none !important }
+    .bubble { padding: .3em 1em; border: 1px solid var(--line); border-radius: 2em; background: var(--ground); color: var(--ink); font: inherit; cursor: pointer }
+    .floating, .about, .failed { position: fixed; z-index: 390; box-shadow: 0 2px 12px #0004 }
+    .floating, .failed { inset-block-end: 1.25rem; inset-inline-end: 1.25rem; padding: .7em 1.2em }
+    .failed { inset-block-end: 4rem }
+    :focus-visible { outline: 3px solid var(--accent); outline-offset: 2px }
+    @media print { :host { display: none !important } }`);
+
+  class DocentChat extends HTMLElement {
+    #root = this.attachShadow({ mode: "open" });
+    #opener = this.#bubble("button", () => this.open());
+    #about = this.#bubble("button", () => this.open({ selection: this.#selection }));
+    #failed = this.#bubble("p", () => {});
+    #inNavbar = document.createElement("button");
+    #selection = "";
+    #left = new AbortController();
+    /** @type {Promise<Panel> | undefined} */
+    #loading;
+    /** @type {Panel | undefined} */
+    #panel;
+    /** What asks the server. @type {typeof window.fetch} */
+    fetch = (...request) => window.fetch(...request);
+
+    /** @param {"button" | "p"} tag @param {() => void} onclick */
+    #bubble(tag, onclick) {
+      const node = Object.assign(document.createElement(tag), { onclick, hidden: true });
+      node.onpointerdown = (event) => event.preventDefault(); // which would end the selection
+      this.#root.append(node);
+      return node;
+    }
+
+    async connectedCallback() {
+      await parsed;
+      if (!this.isConnected) return;
+      const { signal } = (this.#left = new AbortController());
+      const words = this.words;
+      const others = document.querySelector("[data-docent-open]");
+      const usual = document.getElementById("__docusaurus") ? "navbar" : "floating";
+      const isInline = this.hasAttribute("inline");
+      const kind = isInline ? "none" : (this.getAttribute("button") ?? (others ? "none" : usual));
+      const place = () => kind === "navbar" && this.#placeInNavbar();
+      const dress = () => this.toggleAttribute("data-dark", this.#isDark);
+      const hide = () => (this.#about.hidden = true);
+      const offer = () => setTimeout(() => this.#offer()); // once the selection has changed
+      this.#root.adoptedStyleSheets = [sheet];
+      this.#opener.className = `bubble opener ${kind}`;
+      this.#opener.hidden = !/floating|inline/.test(kind);
+      this.#about.className = "bubble about";
+      this.#failed.className = "bubble failed";
+      this.#failed.role = "alert";
+      this.#opener.textContent = this.#inNavbar.textContent = words.open;
+      this.#about.textContent = words.about;
+      for (const type of ["keydown", "keypress", "keyup"])
+        addEventListener(type, (event) => this.#keep(event), { capture: true, signal });
+      addEventListener("keydown", (event) => this.#onShortcut(event), { signal });
+      addEventListener("click", (event) => this.#onClick(event), { signal });
+      for (const type of ["pointerup", "keyup"]) addEventListener(type, offer, { signal });
+      document.addEventListener("selectionchange", hide, { signal });
+      addEventListener("scroll", hide, { capture: true, signal });
+      system.addEventListener("change", dress, { signal });
+      const watch = new MutationObserver(() => [dress(), place()]);
+      watch.observe(page, {
+        attributes: true,
+        childList: kind === "navbar",
+        subtree: kind === "navbar",
+      });
+      signal.onabort = () => watch.disconnect();
+      dress();
+      place();
+      if (isInline) void this.open();
+    }
+
+    disconnectedCallback() {
+      this.#left.abort();
+      this.#inNavbar.remove();
+      this.#panel?.leave();
+    }
+
+    /** Docusaurus makes its navbar anew on some pages, and must not find a stranger's node when it hydrates. */
+    #placeInNavbar() {
+      if (this.#inNavbar.isConnected || page.dataset.hasHydrated !== "true") return;
+      Object.assign(this.#inNavbar, { type: "button", className: "clean-btn navbar__link" });
+      this.#inNavbar.dataset.docentOpen = "";
+      document.querySelector(".navbar__items--right")?.prepend(this.#inNavbar);
+    }
+
+    /** Which of the shipped languages the interface is in. */
+    get language() {
+      const [tag] = (this.closest("[lang]")?.getAttribute("lang") ?? "").toLowerCase().split("-");
+      return tag in WORDS ? tag : "en";
+    }
+
+    get words() {
+      return { ...WORDS[this.language], ...this.json("words") };
+    }
+
+    get #isDark() {
+      const theme = this.getAttribute("theme") ?? page.dataset.theme ?? page.className;
+      return /\bdark\b/.test(theme) || (!/\blight\b/.test(theme) && system.matches);
+    }
+
+    /** An attribute that is a JSON object. @param {string} name @returns {Record<string, any> | null} */
+    json(name) {
+      const text = this.getAttribute(name);
+      try {
+        return text === null ? null : Object.assign({}, JSON.parse(text));
+      } catch {
+        console.error(`<docent-chat>: its attribute "${name}" is not JSON: ${text}`);
+        return null;
+      }
+    }
+
+    /** @param {Opening} opening */
+    async open(opening = {}) {
+      this.#about.hidden = this.#failed.hidden = true;
+      this.#loading ??= import(rest).then(({ Panel }) => new Panel(this, this.#root));
+      try {
+        this.#panel = await this.#loading;
+        this.#panel.open(opening);
+      } catch (error) {
+        console.error("<docent-chat>:", error);
+        this.#loading = undefined;
+        this.#failed.hidden = false;
+        this.#failed.textContent = this.words.failed;
+      }
+    }
+
+    close() {
+      this.#panel?.close();
+    }
+
+    /** @param {string} question */
+    async ask(question) {
+      await this.open();
+      await this.#panel?.ask(question);
+    }
+
+    /** The page has no part in keys that are meant for the chat. @param {Event} event */
+    #keep(event) {
+      if (!event.composedPath().includes(this.#root)) return;
+      event.stopPropagation();
+      if (event instanceof KeyboardEvent && event.type === "keydown" && !this.#onShortcut(event))
+        this.#panel?.onKey(event);
+    }
+
+    /** @param {KeyboardEvent} event */
+    #onShortcut(event) {
+      const { altKey, ctrlKey, defaultPrevented, key, metaKey, shiftKey } = event;
+      const path = event.composedPath();
+      const isTyping = path.some((node) => node instanceof Element && node.matches(TYPED));
+      const keys = (this.getAttribute("shortcut") ?? "mod+i").toLowerCase().split("+");
+      const isMeant =
+        key.toLowerCase() === keys.pop() &&
+        (ctrlKey || metaKey) === keys.includes("mod") &&
+        altKey === keys.includes("alt") &&
+        shiftKey === keys.includes("shift");
+      if (!isMeant || defaultPrevented) return false;
+      if (isTyping && !path.includes(this.#root)) return false;
+      event.preventDefault();
+      if (this.#panel?.isOpen) this.close();
+      else void this.open({ selection: selected() });
+      return true;
+    }
+
+    /** @param {Event} event */
+    #onClick(event) {
+      const [target] = event.composedPath();
+      const opener = target instanceof Element && target.closest("[data-docent-open]");
+      const question = opener && opener.getAttribute("data-docent-open");
+      if (opener) void this.open({ question: question || "", selection: selected() });
+    }
+
+    /** To ask about what the reader has selected. */
+    #offer() {
+      this.#selection = selected();
+      if (!this.#selection || this.getAttribute("selection") === "off" || this.#panel?.isOpen)
+        return;
+      const box = /** @type {Selection} */ (getSelection()).getRangeAt(0).getBoundingClientRect();
+      this.#about.hidden = false;
+      const { offsetHeight, offsetWidth, style } = this.#about;
+      style.left = `${Math.max(8, Math.min(box.right, innerWidth - 8) - offsetWidth)}px`;
+      style.top = `${Math.max(8, Math.min(box.bottom, innerHeight - offsetHeight - 16) + 8)}px`;
+    }
+  }
+
+  /** The text that is selected in the main part of the page. */
+  function selected() {
+    const selection = getSelection();
+    const node = selection?.anchorNode;
+    const near = node instanceof Element ? node : node?.parentElement;
+    const isMeant = near?.closest("main, article") && !document.activeElement?.matches(TYPED);
+    return isMeant ? String(selection).trim().slice(0, 4000) : "";
+  }
+
+  customElements.define("docent-chat", DocentChat);
+  void parsed.then(() => {
+    if (document.querySelector("docent-chat")) return;
+    const chat = document.createElement("docent-chat");
+    for (const [name, value] of Object.entries(script?.dataset ?? {}))
+      chat.setAttribute(name, value ?? "");
+    document.body.append(chat);
+  });
+})();

@@ -1,0 +1,35 @@
+// Answers of Docent that a test writes itself, for what the real one would never send.
+
+/** A source, to be varied. */
+export const SOURCE = {
+  number: 1,
+  title: "A title",
+  section: /** @type {string | null} */ (null),
+  url: "/docs/somewhere#heading",
+  snippet: "A passage.",
+  score: 1,
+};
+
+/** The last event of a good answer, to be varied. */
+export const DONE = {
+  status: "answered",
+  cited: [1],
+  finish_reason: "stop",
+  model: "m",
+  usage: null,
+  timings: { embed_ms: 1, retrieve_ms: 1, first_token_ms: 1, total_ms: 1 },
+  request_id: "r",
+};
+
+/**
+ * Answers the page's next questions with these events, as one body.
+ *
+ * @param {import("playwright-core").Page} page
+ * @param {[string, object][]} events
+ */
+export async function script(page, events) {
+  const body = events.map(([name, data]) => `event: ${name}\ndata: ${JSON.stringify(data)}\n\n`);
+  const headers = { "content-type": "text/event-stream", "access-control-allow-origin": "*" };
+  await page.unroute("**/chat");
+  await page.route("**/chat", (route) => route.fulfill({ headers, body: body.join("") }));
+}

@@ -1,0 +1,95 @@
+// The widget as its reader meets it: by roles and names, in English.
+
+/** States in which a turn is over. */
+export const FINAL = [
+  "answered",
+  "uncited",
+  "not_in_docs",
+  "search_only",
+  "max_tokens",
+  "safety",
+  "recitation",
+  "blocked",
+  "other",
+  "stopped",
+  "cut",
+  "error",
+];
+
+/** @param {import("playwright-core").Page} page */
+export function widget(page) {
+  const host = page.locator("docent-chat");
+  const dialog = host.locator("dialog.panel");
+  const turns = host.locator("article.turn");
+  const box = host.locator("textarea");
+  return {
+    host,
+    dialog,
+    turns,
+    box,
+    opener: host.locator("button.opener"),
+    status: host.locator("[role=status]"),
+    preview: host.locator(".preview"),
+    answer: turns.last().locator(".answer"),
+    citations: turns.last().locator("a.citation"),
+    sources: turns.last().locator(".sources li a"),
+    about: host.locator("button.about"),
+    /** @param {string} name */
+    button: (name) => host.getByRole("button", { name, exact: true }),
+    /** Opens it by its method, once it is defined. @param {object} [options] */
+    async open(options) {
+      await page.waitForFunction(() => customElements.get("docent-chat"));
+      await page.waitForSelector("docent-chat", { state: "attached" });
+      await host.evaluate((chat, given) => /** @type {any} */ (chat).open(given), options);
+      await box.waitFor();
+    },
+    /** Asks as a reader does, and waits until the turn is there. @param {string} question */
+    async ask(question) {
+      const count = await turns.count();
+      await box.fill(question);
+      await box.press("Enter");
+      await turns.nth(count).waitFor({ state: "attached" });
+    },
+    /** Waits until the last turn has this state. @param {...string} states */
+    async state(...states) {
+      const wanted = states.map((state) => `.state[data-state="${state}"]`).join(", ");
+      await turns.last().locator(wanted).waitFor({ state: "attached" });
+    },
+    /** What the last turn says about its state, without the buttons there. */
+    said: () =>
+      turns
+        .last()
+        .locator(".state")
+        .evaluate((state) => {
+          const copy = /** @type {Element} */ (state.cloneNode(true));
+          for (const button of copy.querySelectorAll("button")) button.remove();
+          return copy.textContent?.trim() ?? "";
+        }),
+    /** Waits until the last turn is over, and says how it ended. */
+    async ended() {
+      await this.state(...FINAL);
+      return turns.last().locator(".state").getAttribute("data-state");
+    },
+  };
+}
+
+/** Keeps the details of the widget's events in the page, where {@link told} reads them. @param {import("playwright-core").Page} page */
+export const listen = (page) =>
+  page.addInitScript(() => {
+    const all = /** @type {any} */ (window.told = /** @type {any[]} */ ([]));
+    for (const name of ["ask", "answer", "error", "navigate"])
+      document.addEventListener(`docent:${name}`, (event) =>
+        all.push({
+          name,
+          ...JSON.parse(JSON.stringify(/** @type {CustomEvent} */ (event).detail)),
+        }),
+      );
+  });
+
+/** The details of the widget's events of this name so far. @param {import("playwright-core").Page} page @param {string} name */
+export const told = (page, name) =>
+  page.evaluate(
+    (wanted) =>
+      /** @type {any} */ (window).told.filter((/** @type {any} */ e) => e.name === wanted),
+    name,
+  );
