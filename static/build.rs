@@ -39,6 +39,11 @@ fn write(from: &Path, kind: SourceType, to: &Path) -> Result<(), Box<dyn Error>>
     let minified = Minifier::new(MinifierOptions::default()).minify(&allocator, &mut program);
     let options =
         CodegenOptions { minify: true, comments: CommentOptions::disabled(), ..CodegenOptions::default() };
-    let code = Codegen::new().with_options(options).with_scoping(minified.scoping).build(&program).code;
+    let code = Codegen::new()
+        .with_options(options)
+        .with_scoping(minified.scoping)
+        .with_private_member_mappings(minified.class_private_mappings)
+        .build(&program)
+        .code;
     Ok(fs::write(to, code)?)
 }

@@ -2,8 +2,9 @@
 // script and as a module, so it imports nothing else. The handbook has the attributes, methods and events.
 (() => {
   if (customElements.get("docent-chat")) return;
-  /** @type {HTMLScriptElement | null} */
-  const script = document.querySelector('script[src*="/widget.js"]');
+  const script = /** @type {HTMLScriptElement | null} */ (
+    document.currentScript ?? document.querySelector('script[type=module][src*="/widget.js"]')
+  );
   // A classic script of another origin has no address that an import could be relative to.
   const rest = script ? new URL("widget/panel.js", script.src).href : "./widget/panel.js";
   const page = document.documentElement;
@@ -28,9 +29,9 @@
     :host([inline]) { display: block; height: 36rem }
     [hidden] { display: none !important }
     .bubble { padding: .3em 1em; border: 1px solid var(--line); border-radius: 2em; background: var(--ground); color: var(--ink); font: inherit; cursor: pointer }
-    .floating, .about, .failed { position: fixed; z-index: 390; box-shadow: 0 2px 12px #0004 }
-    .floating, .failed { inset-block-end: 1.25rem; inset-inline-end: 1.25rem; padding: .7em 1.2em }
-    .failed { inset-block-end: 4rem }
+    .floating, .about, .told { position: fixed; z-index: 390; box-shadow: 0 2px 12px #0004 }
+    .floating, .told { inset-block-end: 1.25rem; inset-inline-end: 1.25rem; padding: .7em 1.2em }
+    .told { inset-block-end: 4rem }
     :focus-visible { outline: 3px solid var(--accent); outline-offset: 2px }
     @media print { :host { display: none !important } }`);
 
@@ -38,7 +39,7 @@
     #root = this.attachShadow({ mode: "open" });
     #opener = this.#bubble("button", () => this.open());
     #about = this.#bubble("button", () => this.open({ selection: this.#selection }));
-    #failed = this.#bubble("p", () => {});
+    #told = this.#bubble("p", () => {});
     #inNavbar = document.createElement("button");
     #selection = "";
     #left = new AbortController();
@@ -46,8 +47,15 @@
     #loading;
     /** @type {Panel | undefined} */
     #panel;
+    /** Whether the key that is down was pressed in the chat. */
+    #isOurs = false;
     /** What asks the server. @type {typeof window.fetch} */
     fetch = (...request) => window.fetch(...request);
+
+    constructor() {
+      super();
+      this.#root.adoptedStyleSheets = [sheet];
+    }
 
     /** @param {"button" | "p"} tag @param {() => void} onclick */
     #bubble(tag, onclick) {
@@ -60,6 +68,7 @@
     async connectedCallback() {
       await parsed;
       if (!this.isConnected) return;
+      this.#left.abort(); // where it is moved
       const { signal } = (this.#left = new AbortController());
       const words = this.words;
       const others = document.querySelector("[data-docent-open]");
@@ -70,12 +79,11 @@
       const dress = () => this.toggleAttribute("data-dark", this.#isDark);
       const hide = () => (this.#about.hidden = true);
       const offer = () => setTimeout(() => this.#offer()); // once the selection has changed
-      this.#root.adoptedStyleSheets = [sheet];
       this.#opener.className = `bubble opener ${kind}`;
       this.#opener.hidden = !/floating|inline/.test(kind);
       this.#about.className = "bubble about";
-      this.#failed.className = "bubble failed";
-      this.#failed.role = "alert";
+      this.#told.className = "bubble told";
+      this.#told.role = "alert";
       this.#opener.textContent = this.#inNavbar.textContent = words.open;
       this.#about.textContent = words.about;
       for (const type of ["keydown", "keypress", "keyup"])
@@ -85,6 +93,7 @@
       for (const type of ["pointerup", "keyup"]) addEventListener(type, offer, { signal });
       document.addEventListener("selectionchange", hide, { signal });
       addEventListener("scroll", hide, { capture: true, signal });
+      addEventListener("pagehide", () => this.#panel?.leave(), { signal });
       system.addEventListener("change", dress, { signal });
       const watch = new MutationObserver(() => [dress(), place()]);
       watch.observe(page, {
@@ -95,13 +104,14 @@
       signal.onabort = () => watch.disconnect();
       dress();
       place();
-      if (isInline) void this.open();
+      if (isInline) void this.#load();
     }
 
     disconnectedCallback() {
       this.#left.abort();
       this.#inNavbar.remove();
       this.#panel?.leave();
+      this.close();
     }
 
     /** Docusaurus makes its navbar anew on some pages, and must not find a stranger's node when it hydrates. */
@@ -109,6 +119,10 @@
       if (this.#inNavbar.isConnected || page.dataset.hasHydrated !== "true") return;
       Object.assign(this.#inNavbar, { type: "button", className: "clean-btn navbar__link" });
       this.#inNavbar.dataset.docentOpen = "";
+      const { style } = this.#inNavbar;
+      style.fontSize = style.lineHeight = "inherit";
+      style.padding =
+        "var(--ifm-navbar-item-padding-vertical) var(--ifm-navbar-item-padding-horizontal)";
       document.querySelector(".navbar__items--right")?.prepend(this.#inNavbar);
     }
 
@@ -123,8 +137,9 @@
     }
 
     get #isDark() {
-      const theme = this.getAttribute("theme") ?? page.dataset.theme ?? page.className;
-      return /\bdark\b/.test(theme) || (!/\blight\b/.test(theme) && system.matches);
+      const ofPage = page.dataset.theme ?? (page.classList.contains("dark") ? "dark" : "");
+      const theme = this.getAttribute("theme") ?? ofPage;
+      return theme === "dark" || (theme !== "light" && system.matches);
     }
 
     /** An attribute that is a JSON object. @param {string} name @returns {Record<string, any> | null} */
@@ -138,19 +153,34 @@
       }
     }
 
-    /** @param {Opening} opening */
-    async open(opening = {}) {
-      this.#about.hidden = this.#failed.hidden = true;
-      this.#loading ??= import(rest).then(({ Panel }) => new Panel(this, this.#root));
+    async #load() {
+      const wait = setTimeout(() => this.#say("…"), 400);
+      this.#say("");
       try {
+        this.#loading ??= import(rest).then(({ Panel }) => new Panel(this, this.#root));
         this.#panel = await this.#loading;
-        this.#panel.open(opening);
       } catch (error) {
         console.error("<docent-chat>:", error);
         this.#loading = undefined;
-        this.#failed.hidden = false;
-        this.#failed.textContent = this.words.failed;
+        this.#say(this.words.failed);
+        return null;
+      } finally {
+        clearTimeout(wait);
       }
+      this.#say("");
+      return this.#panel;
+    }
+
+    /** @param {string} text */
+    #say(text) {
+      this.#told.hidden = !text;
+      this.#told.textContent = text;
+    }
+
+    /** @param {Opening} opening */
+    async open(opening = {}) {
+      this.#about.hidden = true;
+      (await this.#load())?.open(opening);
     }
 
     close() {
@@ -165,7 +195,9 @@
 
     /** The page has no part in keys that are meant for the chat. @param {Event} event */
     #keep(event) {
-      if (!event.composedPath().includes(this.#root)) return;
+      if (event.type === "keydown")
+        this.#isOurs = event.composedPath().some((node) => node === this.#panel?.frame);
+      if (!this.#isOurs) return;
       event.stopPropagation();
       if (event instanceof KeyboardEvent && event.type === "keydown" && !this.#onShortcut(event))
         this.#panel?.onKey(event);
@@ -178,12 +210,12 @@
       const isTyping = path.some((node) => node instanceof Element && node.matches(TYPED));
       const keys = (this.getAttribute("shortcut") ?? "mod+i").toLowerCase().split("+");
       const isMeant =
-        key.toLowerCase() === keys.pop() &&
+        key?.toLowerCase() === keys.pop() && // an autofill's event has no key
         (ctrlKey || metaKey) === keys.includes("mod") &&
         altKey === keys.includes("alt") &&
         shiftKey === keys.includes("shift");
       if (!isMeant || defaultPrevented) return false;
-      if (isTyping && !path.includes(this.#root)) return false;
+      if (isTyping && !(path.includes(this.#root) && (ctrlKey || metaKey || altKey))) return false;
       event.preventDefault();
       if (this.#panel?.isOpen) this.close();
       else void this.open({ selection: selected() });
@@ -195,7 +227,9 @@
       const [target] = event.composedPath();
       const opener = target instanceof Element && target.closest("[data-docent-open]");
       const question = opener && opener.getAttribute("data-docent-open");
-      if (opener) void this.open({ question: question || "", selection: selected() });
+      if (!opener || event.defaultPrevented) return;
+      event.preventDefault(); // neither a link nor another chat
+      void this.open({ question: question || "", selection: selected() });
     }
 
     /** To ask about what the reader has selected. */
@@ -216,7 +250,9 @@
     const selection = getSelection();
     const node = selection?.anchorNode;
     const near = node instanceof Element ? node : node?.parentElement;
-    const isMeant = near?.closest("main, article") && !document.activeElement?.matches(TYPED);
+    const isOurs = near?.querySelector(":scope > docent-chat"); // what is selected in it seems to be here
+    const isMeant =
+      near?.closest("main, article") && !isOurs && !document.activeElement?.matches(TYPED);
     return isMeant ? String(selection).trim().slice(0, 4000) : "";
   }
 

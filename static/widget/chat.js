@@ -76,7 +76,7 @@ export async function ask(send, url, request, stop, view) {
         return { done: answer };
       }
       const after = Number(headers.get("retry-after")) || 0;
-      return { problem: failure(ok ? "unreadable" : "unreachable", ok || status >= 429, after) };
+      return { problem: failure(ok ? "cut" : "unreachable", ok || status >= 429, after) };
     }
     const parser = new SseParser();
     reader = body.getReader();
@@ -94,7 +94,7 @@ export async function ask(send, url, request, stop, view) {
   } catch (error) {
     if (stop.aborted) return { state: "stopped" };
     if (!isHeard) return { problem: failure("unreachable", true) };
-    if (error instanceof SyntaxError) return { problem: failure("unreadable", true) };
+    if (error instanceof SyntaxError) return { problem: failure("cut", true) };
   } finally {
     clearTimeout(timer);
     void reader?.cancel().catch(() => {}); // Ends the request, where there is more to come.

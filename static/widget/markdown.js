@@ -110,8 +110,14 @@ export class MarkdownWriter {
       if (leaf.close.test(text)) this.#closeLeaf();
       else this.#add(`${text.slice(Math.min(leaf.indent, text.search(/\S|$/)))}\n`);
     } else if (leaf?.kind === "table" && kind === "tableRow") this.#row(leaf, text);
-    else if (leaf?.kind === "row" && kind === "table") this.#openTable(leaf.raw, text);
-    else if (kind === "text" && (leaf?.kind === "text" || leaf?.kind === "row")) {
+    else if (kind === "table" && leaf && "raw" in leaf) {
+      const lines = leaf.raw.split("\n");
+      const head = lines.pop() ?? "";
+      leaf.raw = lines.join("\n");
+      if (lines.length) this.#closeLeaf();
+      else if (leaf.kind === "text") leaf.node.remove();
+      this.#openTable(head, text);
+    } else if (kind === "text" && (leaf?.kind === "text" || leaf?.kind === "row")) {
       this.#add(`\n${text.trimStart()}`);
     } else {
       this.#closeLeaf();
@@ -238,8 +244,7 @@ export class MarkdownWriter {
   /** @param {string} head @param {string} delimiters */
   #openTable(head, delimiters) {
     const box = this.#place(make("div"));
-    const label = { className: "table", tabIndex: 0, role: "group", ariaLabel: this.#hooks.table };
-    Object.assign(box, label);
+    Object.assign(box, { className: "table", tabIndex: 0 }); // so that the keyboard can scroll it
     const aligns = cells(delimiters).map(
       (cell) => /^(:?)-+(:?)$/.exec(cell)?.slice(1).join("-") ?? "",
     );
@@ -271,10 +276,17 @@ function kindOf(text, leaf, isWhole) {
   if (HEADING.test(text)) return "heading";
   if (!isWhole) return "text";
   if (FENCE.test(text)) return "code";
-  if (leaf?.kind === "row" && cells(text).every((cell) => /^:?-+:?$/.test(cell))) return "table";
+  if (isDelimiter(text, leaf)) return "table";
   if (RULE.test(text)) return "rule";
   if (leaf?.kind === "table" && text.includes("|")) return "tableRow";
   return /^ *\|/.test(text) && leaf?.kind !== "text" && leaf?.kind !== "row" ? "row" : "text";
+}
+
+/** Whether a line makes the one above it the head of a table. @param {string} text @param {Leaf} leaf */
+function isDelimiter(text, leaf) {
+  const above = leaf && "raw" in leaf ? leaf.raw.split("\n").pop() : "";
+  if (!above?.includes("|") || !text.includes("|")) return false;
+  return cells(text).every((cell) => /^:?-+:?$/.test(cell));
 }
 
 /** @param {string} row */

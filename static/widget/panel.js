@@ -1,14 +1,17 @@
 /** The chat: a dialog, or a part of the page. */
 
 import { ask, clip, historyOf } from "./chat.js";
-import "./inline.js"; // These two are fetched beside what imports them, not after it.
-import "./markdown.js";
+import { inline } from "./inline.js";
+import "./markdown.js"; // Fetched beside turn.js, not after it.
 import { STYLES } from "./styles.js";
 import { button, make, nameOf, TurnView } from "./turn.js";
 import { WORDS } from "./words.js";
 
 const MAX_QUERY_CHARS = 4000;
 const MAX_KEPT_CHARS = 500_000;
+
+/** How a passage is shown: without links. @type {MarkdownHooks} */
+const PLAIN = { link: () => null, citation: () => null, code: () => "" };
 
 /** @param {string} name */
 const meta = (name) =>
@@ -27,13 +30,13 @@ export class Panel {
   #host;
   #words;
   #server;
-  #frame;
+  frame;
   #box;
   #send = make("button", { className: "send" });
   #intro = make("div", { className: "intro" });
   #quote = make("blockquote", { className: "quote" });
-  #log = make("div", { className: "log" });
-  #preview = make("div", { className: "preview", id: "preview", role: "tooltip", dir: "auto" });
+  #log = make("div", { className: "log", tabIndex: -1 });
+  #preview = make("div", { className: "preview", dir: "auto" });
   #status = make("p", { className: "unseen", role: "status" });
 
   /** @param {DocentChat} host @param {ShadowRoot} root */
@@ -47,13 +50,15 @@ export class Panel {
     this.#host = host;
     const label = { placeholder: words.question, ariaLabel: words.question };
     this.#box = make("textarea", { ...label, rows: 1, maxLength: MAX_QUERY_CHARS });
+    // Where the style sheet cannot make it as high as its text.
+    this.#box.oninput = () => (this.#box.rows = Math.min(this.#box.value.split("\n").length, 8));
     const isInline = host.hasAttribute("inline");
     const close = button("×", () => this.close());
     Object.assign(close, { ariaLabel: words.close, hidden: isInline });
     const title = make("h2", {}, words.title);
     const onsubmit = (/** @type {Event} */ event) => this.#submit(event);
     const notice = make("small", {}, words.notice);
-    this.#frame = /** @type {HTMLDialogElement} */ (
+    this.frame = /** @type {HTMLDialogElement} */ (
       make(
         isInline ? "section" : "dialog",
         { className: "panel", ariaLabel: words.title, lang: host.language, dir: words.dir },
@@ -70,12 +75,11 @@ export class Panel {
         this.#preview,
       )
     );
-    root.append(this.#frame);
-    this.#frame.onclick = (event) => this.#onClick(event);
+    root.append(this.frame);
+    this.frame.onclick = (event) => this.#onClick(event);
     for (const type of ["pointerover", "focusin", "pointerleave", "close"])
-      this.#frame.addEventListener(type, ({ target }) => this.#point(target));
+      this.frame.addEventListener(type, ({ target }) => this.#point(target));
     this.#log.onscroll = () => this.#point(this.#near);
-    addEventListener("pagehide", () => this.leave());
     this.#point(null);
     this.#about("");
     this.#restore();
@@ -83,25 +87,28 @@ export class Panel {
   }
 
   get isOpen() {
-    return this.#frame.matches("dialog[open]");
+    return this.frame.matches("dialog[open]");
   }
 
   /** @param {Opening} opening */
   open({ question, selection }) {
     if (question) this.#box.value = question;
     if (selection) this.#about(selection);
-    if (!this.#frame.showModal) return;
-    if (!this.isOpen) this.#frame.showModal();
+    if (this.frame.showModal && !this.isOpen) {
+      this.frame.showModal();
+      if (!this.#log.scrollTop) this.#toLast();
+    }
     this.#box.focus();
   }
 
   close() {
-    if (this.isOpen) this.#frame.close();
+    if (this.isOpen) this.frame.close();
   }
 
   /** The page goes, and no answer goes on without it. */
   leave() {
-    this.#current?.abort("left");
+    if (!this.#current) return;
+    this.#current.abort("left");
     this.#keep();
   }
 
@@ -126,15 +133,15 @@ export class Panel {
     this.#about("");
     this.#show();
     this.#status.textContent = this.#words.writing;
-    view.root.scrollIntoView();
+    this.#toLast();
     this.#emit("ask", { query, request });
     const ending = await ask(this.#host.fetch, `${this.#server}chat`, request, stop.signal, view);
     if (this.#current !== stop) return; // a new conversation has begun
     if (stop.signal.reason === "left") ending.state = "cut";
-    const said = await this.#end(turn, view, ending);
+    const said = await this.#end(turn, view, ending).catch(() => "");
     if (this.#current !== stop) return;
     this.#current = null;
-    this.#status.textContent = `${this.#words.finished} ${said}`;
+    this.#status.textContent = ending.done ? `${this.#words.finished} ${said}` : said;
     this.#keep();
     this.#show();
     const { text, sources } = turn;
@@ -156,6 +163,7 @@ export class Panel {
       if (this.#current) return;
       this.#turns = this.#turns.filter((other) => other !== turn);
       view.root.remove();
+      this.#log.focus();
       void this.ask(turn.query, turn.selection);
     });
   }
@@ -168,14 +176,24 @@ export class Panel {
       .filter((text) => text.trim());
     this.#send.textContent = this.#current ? stop : send;
     this.#intro.replaceChildren(first.length ? suggestions : "");
-    this.#intro.append(...first.map((text) => button(text, () => this.ask(text))));
+    const asks = (/** @type {string} */ text) => () => {
+      this.#log.focus();
+      void this.ask(text);
+    };
+    this.#intro.append(...first.map((text) => button(text, asks(text))));
     if (!this.#turns.length) this.#log.replaceChildren(this.#intro);
     else this.#intro.remove();
   }
 
+  /** The newest question comes to the top. */
+  #toLast() {
+    const top = this.#log.lastElementChild?.getBoundingClientRect().top ?? 0;
+    this.#log.scrollTop += top - this.#log.getBoundingClientRect().top;
+  }
+
   /** What the next question is about. @param {string} selection */
   #about(selection) {
-    const drop = button("×", () => this.#about(""));
+    const drop = button("×", () => [this.#about(""), this.#box.focus()]);
     drop.ariaLabel = this.#words.unquote;
     this.#selection = selection;
     this.#quote.hidden = !selection;
@@ -194,6 +212,7 @@ export class Panel {
     this.#current?.abort();
     this.#current = null;
     this.#turns = [];
+    this.#status.textContent = "";
     this.#keep();
     this.#show();
     this.#box.focus();
@@ -241,7 +260,7 @@ export class Panel {
       event.preventDefault();
       this.#point(null);
     } else if (key === "Tab" && this.isOpen) {
-      const all = this.#frame.querySelectorAll("a[href], button:enabled, textarea, [tabindex]");
+      const all = this.frame.querySelectorAll("a[href], button:enabled, textarea, [tabindex='0']");
       const order = /** @type {HTMLElement[]} */ (
         [...all].filter((node) => node.checkVisibility())
       );
@@ -255,12 +274,13 @@ export class Panel {
   /** @param {MouseEvent} event */
   #onClick(event) {
     const { target, altKey, ctrlKey, metaKey, shiftKey } = event;
-    if (target === this.#frame) return this.close(); // beside the dialog
+    if (target === this.frame) return this.close(); // beside the dialog
     const anchor = target instanceof Element ? target.closest("a") : null;
     if (!anchor || altKey || ctrlKey || metaKey || shiftKey) return;
     const isTap = /** @type {PointerEvent} */ (event).pointerType === "touch";
     if (isTap && anchor.dataset.source && anchor !== this.#tapped) {
       this.#tapped = anchor; // A finger sees the passage first, and opens the page when it taps again.
+      this.#point(anchor);
       return event.preventDefault();
     }
     if (anchor.target) return;
@@ -271,19 +291,20 @@ export class Panel {
 
   /** Shows the passage that a citation or a source at hand stands for. @param {EventTarget | null} target */
   #point(target) {
-    const [frame, preview] = [this.#frame, this.#preview];
+    const [frame, preview] = [this.frame, this.#preview];
     const near = target instanceof Element ? target.closest("[data-source]") : null;
     if (target instanceof Node && preview.contains(target)) return;
     const at = [...this.#log.children].findIndex((turn) => turn.contains(near));
     const source = this.#turns[at]?.sources.find(
       ({ number }) => `${number}` === near?.getAttribute("data-source"),
     );
-    frame.querySelector("[aria-describedby]")?.removeAttribute("aria-describedby");
     this.#near = source ? near : null;
     preview.hidden = !source;
     if (!near || !source) return;
-    near.setAttribute("aria-describedby", "preview");
-    preview.replaceChildren(make("b", {}, nameOf(source)), make("p", {}, source.snippet));
+    preview.replaceChildren(
+      make("b", {}, nameOf(source)),
+      make("p", {}, ...inline(source.snippet, PLAIN, false)),
+    );
     const [box, outer] = [near.getBoundingClientRect(), frame.getBoundingClientRect()];
     const { offsetHeight, offsetWidth, style } = preview;
     const isBelow = box.bottom + offsetHeight < outer.bottom;

@@ -5,10 +5,9 @@ dialog.panel { position: fixed; inset: 0 0 0 auto; width: min(34rem, 100vw); max
 section.panel { border: 1px solid var(--line); border-radius: .75rem }
 .unseen { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%) }
 .panel :is(button, textarea) { padding: .35em .8em; border: 1px solid var(--line); border-radius: .5rem; background: var(--ground); color: inherit; font: inherit; cursor: pointer; &:disabled { opacity: .6; cursor: default } }
-.panel button:hover:enabled { border-color: var(--accent) }
 .panel a { color: var(--accent) }
 .panel header { display: flex; gap: .5rem; align-items: center; padding: .6rem 1rem; border-bottom: 1px solid var(--line); h2 { flex: 1; margin: 0; font-size: 1rem } button { padding-inline: .6em; font-size: .875em } }
-.log { flex: 1; overflow: auto; padding: 0 1rem; overscroll-behavior: contain; scroll-padding: .5rem }
+.log { flex: 1; overflow: auto; padding: 0 1rem; overscroll-behavior: contain }
 .intro { display: flex; flex-direction: column; gap: .5rem; align-items: start; padding: 1.5rem 0; color: var(--muted); button { color: var(--ink); text-align: start } }
 .turn { padding: 1rem 0; &:last-child { min-height: 100% } & + & { border-top: 1px solid var(--line) } }
 .question { margin: 0 0 .5rem; font-size: 1.05rem; white-space: pre-wrap; max-height: 12rem; overflow: auto }
@@ -42,5 +41,4 @@ small { width: 100%; color: var(--muted) }
 .quote { display: flex; width: 100%; margin: 0; align-items: start; span { flex: 1; max-height: 4.6em; overflow: auto } button { border: 0 } }
 .preview { position: absolute; z-index: 1; width: 20rem; max-width: calc(100% - 1rem); max-height: 14rem; padding: .6rem .8rem; overflow: auto; border: 1px solid var(--line); border-radius: .5rem; background: var(--ground); box-shadow: 0 4px 16px #0004; font-size: .875rem; p { margin: .3rem 0 0; white-space: pre-wrap } }
 @media (max-width: 30rem) { .sources ol { flex-wrap: nowrap; overflow: auto } .sources li { flex: none; max-width: 70% } }
-@media (prefers-reduced-motion: no-preference) { dialog[open] { animation: in .15s } @keyframes in { from { opacity: 0; translate: 0 1rem } } }
 `;

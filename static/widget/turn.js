@@ -65,11 +65,15 @@ export class TurnView {
       citation: (number) => {
         const source = turn.sources.find((source) => source.number === number);
         const node = source && cite(source, "citation");
-        node?.append(String(number));
-        return node ?? null;
+        if (!node) return null;
+        Object.assign(node, {
+          ariaLabel: `${number}: ${nameOf(source)}`,
+          ariaDescription: source.snippet,
+        });
+        node.append(String(number));
+        return node;
       },
       code: (language, text) => make("figcaption", {}, language, this.#copy(words.copyCode, text)),
-      table: words.table,
     });
     this.#tell("searching", words.searching);
   }
@@ -139,11 +143,12 @@ export class TurnView {
     this.#writer.end();
     let [shown, said] = [state, [words[state]]];
     if (done) {
-      const finish = done.finish_reason === "stop" ? "" : done.finish_reason;
+      const { cited = [], finish_reason } = done;
+      const finish = finish_reason === "stop" ? "" : finish_reason;
       shown = finish ? (words[finish] ? finish : "other") : done.status;
-      said = [words[shown], finish && done.cited.length ? words[done.status] : ""];
+      said = [words[shown], finish && cited.length ? words[done.status] : ""];
       for (const [at, item] of this.#sources.querySelectorAll("li").entries())
-        item.classList.toggle("cited", done.cited.includes(sources[at].number));
+        item.classList.toggle("cited", cited.includes(sources[at].number));
     } else if (problem) {
       const fields = (problem.errors ?? []).map(({ field, message }) => `${field}: ${message}.`);
       said = [problem.detail || words[problem.code], ...fields];

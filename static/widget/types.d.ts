@@ -74,9 +74,7 @@ interface MarkdownHooks {
   /** What stands for `[n]`; null where there is no such source. */
   citation(number: number): HTMLElement | null;
   /** What stands above a block of code. */
-  code(language: string, text: () => string): Node;
-  /** The name of the box in which a wide table scrolls. */
-  table: string;
+  code(language: string, text: () => string): Node | string;
 }
 
 /** The answer, an item whose lines have `indent` spaces in front, or a quote (-1); and the list at its end, if it may go on. */

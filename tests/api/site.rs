@@ -133,7 +133,7 @@ async fn an_unchanged_file_leaves_its_connection_in_order() {
 #[tokio::test]
 async fn files_are_compressed_for_who_asks_for_it() {
     let (app, _gemini, _qdrant) = app().await;
-    for path in ["/", "/demo.js", "/demo.css", "/widget.js", "/widget/sse.js"] {
+    for path in ["/", "/demo.js", "/demo.css", "/widget.js", "/widget/chat.js"] {
         let (_, plain, whole) = get(&app, path, &[]).await;
         assert!(!plain.contains_key("content-encoding"), "{path}");
         assert_eq!(get(&app, path, &[("accept-encoding", "gzip;q=0, br")]).await.2, whole, "{path}");
@@ -171,8 +171,8 @@ async fn an_answer_is_never_compressed() {
 async fn a_head_request_tells_what_a_get_would_send() {
     let (app, _gemini, _qdrant) = app().await;
     for with in ["identity", "gzip"] {
-        let (_, mut expected, _) = get(&app, "/widget/sse.js", &[("accept-encoding", with)]).await;
-        let request = app.http.head(app.url("/widget/sse.js")).header("accept-encoding", with);
+        let (_, mut expected, _) = get(&app, "/widget/chat.js", &[("accept-encoding", with)]).await;
+        let request = app.http.head(app.url("/widget/chat.js")).header("accept-encoding", with);
         let mut headers = request.send().await.unwrap().headers().clone();
         for varies in ["date", "x-request-id", "transfer-encoding"] {
             expected.remove(varies);
@@ -199,8 +199,8 @@ async fn nothing_else_is_found_beside_the_widget() {
         "/widget",
         "/widget/",
         "/widget/x.js",
-        "/widget/sse",
-        "/widget/sse.js/",
+        "/widget/chat",
+        "/widget/chat.js/",
         "/widget//sse.js",
         "/widget/../demo.html",
         "/widget/..%2fdemo.html",
@@ -220,11 +220,11 @@ async fn nothing_else_is_found_beside_the_widget() {
 async fn each_file_counts_under_its_own_route_and_unknown_ones_under_none() {
     let (app, _gemini, _qdrant) = app().await;
     docent::telemetry::metrics::init();
-    for path in ["/widget.js", "/widget/sse.js", "/widget/nonce-1.js"] {
+    for path in ["/widget.js", "/widget/chat.js", "/widget/nonce-1.js"] {
         get(&app, path, &[]).await;
     }
     let counts = String::from_utf8(get(&app, "/metrics", &[]).await.2).unwrap();
-    for route in ["/widget.js", "/widget/sse.js", "(none)"] {
+    for route in ["/widget.js", "/widget/chat.js", "(none)"] {
         assert!(counts.contains(&format!("route=\"{route}\"")), "no {route} in {counts}");
     }
     assert!(!counts.contains("nonce-1"), "{counts}");

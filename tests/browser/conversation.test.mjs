@@ -169,7 +169,7 @@ test("who leaves while an answer is written, and comes back, finds a turn that i
   if (!(await chat.box.isVisible())) await chat.open();
   assert.match(String(await chat.ended()), /^(stopped|cut)$/);
   assert.match(await chat.answer.innerText(), /Words before leaving/);
-  t.diagnostic(`persisted: ${await page.evaluate(() => window.name)}`);
+  assert.equal(await page.evaluate(() => window.name), "true", "it came from the cache");
   w.gemini.on("comes back", whole("Welcome [1]."));
   await chat.ask(`${QUESTION} comes back`);
   await chat.state("answered");

@@ -224,21 +224,23 @@ test("the bar has no part for a first token where no model was asked", async (t)
   );
 });
 
-/** Answers with a model's timings. @param {Page} page */
-const asIfByModel = (page) =>
-  script(page, [
-    ["sources", { request_id: "r", sources: [SOURCE] }],
+/** Answers with a model's timings. @param {Page} page @param {string} word ends what is named */
+const asIfByModel = (page, word = "") => {
+  const [title, snippet, url] = [SOURCE.title, SOURCE.snippet, SOURCE.url].map((t) => t + word);
+  return script(page, [
+    ["sources", { request_id: "r", sources: [{ ...SOURCE, title, snippet, url }] }],
     ["token", { text: "It [1]." }],
     [
       "done",
       {
         ...DONE,
-        model: "some-model",
+        model: `some-model${word}`,
         usage: { prompt_tokens: 812, completion_tokens: 96, total_tokens: 908 },
         timings: { embed_ms: 40.4, retrieve_ms: 5, first_token_ms: 400.4, total_ms: 1000.4 },
       },
     ],
   ]);
+};
 
 test("the bar has a part for each stage, and the facts name the model", async (t) => {
   const { page } = await visit(t);
@@ -438,6 +440,8 @@ test("the theme changes page and chat at once", async (t) => {
   await page.emulateMedia({ colorScheme: "light" });
   await page.locator("docent-chat:not([data-dark])").waitFor();
   assert.deepEqual(await shades(page), all("light"), "the system has changed");
+  await page.selectOption("#theme", "dark");
+  assert.deepEqual(await shades(page), all("dark"), "unlike the system");
   assert.equal(await chat.turns.count(), 1);
 });
 
@@ -562,7 +566,7 @@ test("at 360 px nothing is wider than the page, and every stage can be read", as
   await ask(page);
   await unfold(page);
   assert.deepEqual(await beyond(page), [], "answered");
-  await asIfByModel(page);
+  await asIfByModel(page, "x".repeat(300));
   await ask(page, "x".repeat(400));
   assert.deepEqual(await beyond(page), [], "a long word");
   const [bar, ...stages] = await Promise.all(

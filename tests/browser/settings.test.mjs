@@ -122,6 +122,7 @@ test("inline it stands in the page, open, without a dialog", async (t) => {
   assert.ok(await chat.box.isVisible());
   await page.locator("#search").focus();
   await page.keyboard.press("Tab");
+  assert.notEqual(await page.evaluate(() => document.activeElement?.id), "search", "no trap");
 });
 
 test("suggestions are asked with one click, and gone then", async (t) => {
@@ -151,13 +152,7 @@ test("German pages get German words", async (t) => {
   const { chat } = await w.visit(t, { lang: "de-AT" });
   await chat.button("KI fragen").click();
   for (const name of ["Senden", "Schließen", "Neues Gespräch"]) await chat.button(name).waitFor();
-  assert.equal(
-    (await chat.host
-      .getByRole("textbox")
-      .getAttribute("aria-label")
-      .catch(() => null)) ?? "Deine Frage",
-    "Deine Frage",
-  );
+  assert.equal(await chat.box.getAttribute("aria-label"), "Deine Frage");
   w.gemini.on("deutsch", whole("Ja."));
   await chat.ask(`${QUESTION} deutsch`);
   assert.equal(await chat.ended(), "uncited");

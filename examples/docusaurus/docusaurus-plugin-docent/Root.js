@@ -23,8 +23,9 @@ export default function Root({ children }) {
       const to = applyTrailingSlash(path, { trailingSlash, baseUrl });
       const { pathname, search, hash } = history.location;
       // As a link does: the same address again scrolls to the heading, and Back does not lead to it twice.
-      if (to === pathname + search + hash) history.replace(to);
-      else history.push(to);
+      const state = { isCitation: true };
+      if (to === pathname + search + hash) history.replace(to, state);
+      else history.push(to, state);
     }
     document.addEventListener("docent:navigate", open);
     return () => document.removeEventListener("docent:navigate", open);

@@ -1,4 +1,4 @@
-// Tells the chat which version and language the reader is looking at.
+// Tells the chat which version and language the reader is looking at, and takes the focus to a citation's heading.
 
 import globalData from "@generated/globalData";
 import i18n from "@generated/i18n";
@@ -8,11 +8,20 @@ import { filterOf } from "./page.mjs";
 const [{ filter }] = Object.values(globalData["docusaurus-plugin-docent"]);
 const docs = globalData["docusaurus-plugin-content-docs"] ?? {};
 
+/** The keyboard goes on from the heading. @param {string} hash */
+function focus(hash) {
+  const heading = document.getElementById(decodeURIComponent(hash.slice(1)));
+  if (!heading) return;
+  heading.tabIndex = -1;
+  heading.focus({ preventScroll: true });
+}
+
 /**
  * Docusaurus calls this in the browser, at the start and after each change of the page.
- * @param {{ location: { pathname: string } }} update
+ * @param {{ location: { pathname: string, hash: string, state?: { isCitation?: boolean } | null } }} update
  */
 export function onRouteDidUpdate({ location }) {
+  if (location.state?.isCitation) focus(location.hash);
   if (filter === false) return;
   // Only the plugin's own element: a page may hold further ones.
   const chat = document.querySelector("body > docent-chat");
