@@ -22,7 +22,7 @@ const MAX_REQUEST_ID: usize = 128;
 const MAX_METHOD_CHARS: usize = 16;
 /// The status under which a request counts whose reader left before its head; nginx logs the same number.
 const READER_LEFT: u16 = 499;
-/// Routes that tell how the server is: asked all the time, also while it drains; their successes are logged at `debug`.
+/// Routes that tell how the server is: asked all the time, also while it drains.
 pub(super) const PROBES: &[&str] = &["/health", "/ready", "/metrics"];
 
 /// A request under way.
@@ -124,8 +124,8 @@ impl Drop for Record {
                 line!(info, self, end, "the reader left", stage,);
             }
             (None, None) if end.status.is_none() => line!(info, self, end, "the reader left",),
-            (None, None) if PROBES.contains(&self.route.as_str()) => line!(debug, self, end, "served",),
-            (None, None) => line!(info, self, end, "served",),
+            // Probes ask all the time, and every page of a site asks for the widget.
+            (None, None) => line!(debug, self, end, "served",),
         }
     }
 }

@@ -170,6 +170,8 @@ async fn provoke(server: &Binary, gemini: &FakeGemini, qdrant: &FakeQdrant) -> V
     let unknown = json!({"query": "x", "a\r\nforged\u{1b}\u{2028}\u{202e}": 1});
     let request = reqwest::Client::new().post(format!("{}/chat", server.url)).json(&unknown);
     assert_eq!(request.send().await.unwrap().status(), 422);
+    let widget = reqwest::get(format!("{}/widget.js", server.url)).await.unwrap();
+    assert_eq!(widget.status(), 200); // It has no line: every page of a site asks for it.
     let address = server.url.trim_start_matches("http://");
     for first in ["GET /%0d%0aforged%1b[31m?a=forged HTTP/1.1", "FORGED /x HTTP/1.1"] {
         let mut socket = TcpStream::connect(address).await.unwrap();

@@ -1,10 +1,9 @@
 // The widget without a mouse, without sight, in other scripts, on paper, and without motion.
 
 import assert from "node:assert/strict";
-import { readFile } from "node:fs/promises";
-import { createRequire } from "node:module";
 import { test } from "node:test";
 
+import { violations } from "./axe.mjs";
 import { gate, whole } from "./gemini.mjs";
 import { QUESTION, world } from "./world.mjs";
 
@@ -24,19 +23,6 @@ const RICH = `An *answer* with \`code\`, a [link](https://example.com) and a cit
 \`\`\`sh
 docent serve
 \`\`\``;
-
-/** What axe finds serious or critical. @param {import("playwright-core").Page} page */
-async function violations(page) {
-  const file = createRequire(import.meta.url).resolve("axe-core/axe.min.js");
-  await page.evaluate(await readFile(file, "utf8"));
-  const { violations } = await page.evaluate("axe.run(document)");
-  return violations
-    .filter((/** @type {any} */ v) => ["serious", "critical"].includes(v.impact))
-    .map(
-      (/** @type {any} */ v) =>
-        `${v.id}: ${v.nodes.map((/** @type {any} */ n) => n.html + n.failureSummary).join("\n")}`,
-    );
-}
 
 for (const theme of /** @type {("light" | "dark")[]} */ (["light", "dark"])) {
   test(`axe finds nothing serious, ${theme}`, async (t) => {

@@ -2,11 +2,10 @@
 
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
-import { readFile } from "node:fs/promises";
-import { createRequire } from "node:module";
 import { after, before, test } from "node:test";
 import { promisify } from "node:util";
 
+import { violations } from "./axe.mjs";
 import { guarded, launch } from "./chromium.mjs";
 import { DONE, script, SOURCE } from "./scripted.mjs";
 import { demo } from "./servers.mjs";
@@ -588,19 +587,6 @@ test("at 360 px nothing is wider than the page, and every stage can be read", as
   await chat.state("error");
   assert.deepEqual(await beyond(page), [], "refused");
 });
-
-/** What axe finds serious or critical. @param {Page} page */
-async function violations(page) {
-  const file = createRequire(import.meta.url).resolve("axe-core/axe.min.js");
-  await page.evaluate(await readFile(file, "utf8"));
-  const { violations } = await page.evaluate("axe.run(document)");
-  return violations
-    .filter((/** @type {any} */ v) => ["serious", "critical"].includes(v.impact))
-    .map(
-      (/** @type {any} */ v) =>
-        `${v.id}: ${v.nodes.map((/** @type {any} */ n) => n.html + n.failureSummary).join("\n")}`,
-    );
-}
 
 for (const colorScheme of /** @type {("light" | "dark")[]} */ (["light", "dark"])) {
   test(`axe finds nothing serious, ${colorScheme}`, async (t) => {

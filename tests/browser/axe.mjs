@@ -1,0 +1,17 @@
+// Axe, which knows what hinders readers.
+
+import { readFile } from "node:fs/promises";
+import { createRequire } from "node:module";
+
+/** What axe finds serious or critical. @param {import("playwright-core").Page} page */
+export async function violations(page) {
+  const file = createRequire(import.meta.url).resolve("axe-core/axe.min.js");
+  await page.evaluate(await readFile(file, "utf8"));
+  const { violations } = await page.evaluate("axe.run(document)");
+  return violations
+    .filter((/** @type {any} */ v) => ["serious", "critical"].includes(v.impact))
+    .map(
+      (/** @type {any} */ v) =>
+        `${v.id}: ${v.nodes.map((/** @type {any} */ n) => n.html + n.failureSummary).join("\n")}`,
+    );
+}
