@@ -96,11 +96,8 @@
       addEventListener("pagehide", () => this.#panel?.leave(), { signal });
       system.addEventListener("change", dress, { signal });
       const watch = new MutationObserver(() => [dress(), place()]);
-      watch.observe(page, {
-        attributes: true,
-        childList: kind === "navbar",
-        subtree: kind === "navbar",
-      });
+      watch.observe(page, { attributes: true });
+      if (kind === "navbar") watch.observe(document.body, { childList: true, subtree: true });
       signal.onabort = () => watch.disconnect();
       dress();
       place();

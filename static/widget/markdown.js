@@ -65,7 +65,7 @@ export class MarkdownWriter {
     else {
       const plan = this.#plan(line, isWhole);
       if (plan) this.#apply(plan);
-      else if (line.length > MAX_CHARS) this.#isBegun = this.#add(line);
+      else if (line.length > MAX_CHARS) this.#add(line);
       else return false;
     }
     this.#isBegun = !isWhole;
@@ -195,7 +195,7 @@ export class MarkdownWriter {
         }
         leaf.piece.append(part);
       }
-      return true;
+      return;
     }
     if (!leaf || !("isShown" in leaf)) leaf = this.#openText(leaf?.kind === "row" ? leaf.raw : "");
     leaf.raw += text;
@@ -209,7 +209,6 @@ export class MarkdownWriter {
       leaf.node.className = "continued";
       leaf.raw = rest;
     }
-    return true;
   }
 
   /** @param {TextLeaf} leaf @param {boolean} isGrowing */
