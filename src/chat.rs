@@ -3,7 +3,6 @@
 //! Nothing here knows a wire: no HTTP, no Gemini, no Qdrant. It imports no other room.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use serde::Serialize;
 
@@ -233,34 +232,27 @@ pub struct Timings {
     pub total_ms: f64,
 }
 
-/// Name under which an index records that it was embedded offline; a change of what those embeddings are made of changes it.
-pub const OFFLINE_MODEL: &str = "offline-3";
+/// Names the stages of a request, as the log, the metrics and the errors spell them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum StageName {
+    /// Embedding the question.
+    Embed,
+    /// Searching the index.
+    Retrieve,
+    /// Waiting for the first visible text of `GENERATIVE_MODEL`, then writing.
+    Generate,
+    /// Waiting for the first visible text of `GENERATIVE_MODEL_FALLBACK`.
+    Fallback,
+}
 
-/// What a reader is told when the documentation does not answer.
-pub const NOT_IN_DOCS_SENTENCE: &str = "The documentation does not seem to answer this question.";
-
-/// What a reader is told where the day's budget for written answers is spent.
-pub const SEARCH_ONLY_SENTENCE: &str =
-    "No more answers can be written today; these sections of the documentation fit the question best.";
-
-/// Characters of somebody else's message that go to the log.
-const MAX_CAUSE_CHARS: usize = 300;
-
-/// The first `max` characters of `text`: cut on a character boundary, never inside one.
-pub fn clip(text: &str, max: usize) -> &str {
-    match text.char_indices().nth(max) {
-        Some((end, _)) => &text[..end],
-        None => text,
+impl StageName {
+    /// Returns the label of the stage: `embed`, `retrieve`, `generate` or `fallback`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Embed => "embed",
+            Self::Retrieve => "retrieve",
+            Self::Generate => "generate",
+            Self::Fallback => "fallback",
+        }
     }
-}
-
-/// Somebody else's text, fit for a log line: short, and without characters that end a line or turn its direction.
-pub fn for_log(text: &str) -> String {
-    let moves = |c| matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
-    clip(text, MAX_CAUSE_CHARS).chars().map(|c| if c.is_control() || moves(c) { ' ' } else { c }).collect()
-}
-
-/// Milliseconds, rounded to tenths.
-pub fn millis(duration: Duration) -> f64 {
-    (duration.as_secs_f64() * 1e4).round() / 10.0
 }

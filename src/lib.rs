@@ -21,6 +21,7 @@
 //! - [`indexing`]: from Markdown pages to an index.
 //! - [`eval`]: measuring retrieval and answers with known questions.
 //! - [`chat`]: the domain types; imports no other room.
+//! - [`text`]: cutting and cleaning texts; imports no other room.
 //! - [`error`]: status, code and public text of every failure.
 //! - [`limits`]: every documented bound.
 //! - [`telemetry`]: where log lines go.
@@ -38,3 +39,4 @@ pub mod provider;
 pub mod rag;
 pub mod retrieval;
 pub mod telemetry;
+pub mod text;

@@ -6,7 +6,8 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use docent::chat::{Filter, FilterValue, OFFLINE_MODEL, Vector};
+use docent::chat::{Filter, FilterValue, Vector};
+use docent::config::OFFLINE_MODEL;
 use docent::indexing::{Docs, Folder, Root, survey};
 use docent::provider::Task;
 use docent::provider::offline;

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use crate::app::{App, StartError};
-use crate::chat::{self, Vector};
+use crate::chat::Vector;
 use crate::config::Config;
 use crate::provider::{Generation, Task};
 use crate::retrieval::Description;
+use crate::text::clip;
 
 /// Stored points whose text is embedded anew.
 const CHECKED_POINTS: u32 = 3;
@@ -65,7 +66,7 @@ async fn compare(app: &App) -> Result<String, StartError> {
     let mut similarities = Vec::new();
     for sample in &samples {
         let task = Task::Document { title: &sample.title, heading: &sample.title };
-        let text = chat::clip(&sample.text, 2_000);
+        let text = clip(&sample.text, 2_000);
         match app.rag.provider.embedding.embed(text, task, app.rag.index.dimensions()).await {
             Ok(vector) => similarities.push(cosine(&vector, &sample.vector)),
             Err(error) => return Ok(format!("not compared, Gemini did not embed: {error}")),

@@ -19,6 +19,10 @@ pub use vars::{ConfigError, Vars};
 
 use vars::Reader;
 
+/// Name under which an index records that it was embedded offline; a change of how those embeddings are made changes
+/// it.
+pub const OFFLINE_MODEL: &str = "offline-3";
+
 /// Longest `INSTRUCTIONS`, in characters.
 const MAX_INSTRUCTIONS_CHARS: usize = 2_000;
 

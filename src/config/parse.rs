@@ -4,9 +4,9 @@ use http::Uri;
 use secrecy::SecretString;
 use url::Url;
 
+use super::OFFLINE_MODEL;
 use super::vars::Reader;
 use super::{GeminiConfig, IndexConfig, PayloadKeys, RemoteConfig};
-use crate::chat::OFFLINE_MODEL;
 
 /// Port of Qdrant's REST interface, which people copy from their browser.
 const QDRANT_REST_PORT: u16 = 6333;

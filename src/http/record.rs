@@ -9,10 +9,11 @@ use std::time::Instant;
 use axum::http::{HeaderMap, Method};
 use uuid::Uuid;
 
-use crate::chat::{Summary, clip, for_log, millis};
+use crate::chat::Summary;
 use crate::error::Error;
 use crate::rag::Progress;
 use crate::telemetry::metrics;
+use crate::text::{clip, log_safe, millis};
 
 /// Name of the header that carries the id in and out.
 pub(super) const REQUEST_ID: &str = "x-request-id";
@@ -79,7 +80,7 @@ impl Record {
     /// It has failed, before its head or after it.
     pub(super) fn failed(&self, error: &Error) {
         let public = error.public();
-        self.end().failure = Some((public.code, public.status, for_log(&error.to_string())));
+        self.end().failure = Some((public.code, public.status, log_safe(&error.to_string())));
     }
 
     fn end(&self) -> MutexGuard<'_, End> {

@@ -12,8 +12,8 @@ use super::markdown::{self, Block, Links, Reading};
 use super::matter::{self, Matter};
 use super::parser::Syntax;
 use super::{Skipped, routes};
-use crate::chat::clip;
 use crate::retrieval::payload::{self, FILE_KEY, LANGUAGE_KEY, Payload, ROOT_KEY, VERSION_KEY};
+use crate::text::clip;
 
 /// Characters of a title, and of a path of headings, that are embedded with every passage: they must not crowd it out.
 const MAX_LABEL_CHARS: usize = 300;

@@ -9,13 +9,17 @@ use std::time::Duration;
 
 use futures::stream::BoxStream;
 
-use crate::chat::{FinishReason, Message, OFFLINE_MODEL, Passage, Usage, Vector};
+use crate::chat::{FinishReason, Message, Passage, Usage, Vector};
+use crate::config::OFFLINE_MODEL;
 
 pub use gemini::Gemini;
 pub use offline::Offline;
 
 /// What a model is told to begin its answer with when the passages do not answer the question.
 pub const NOT_IN_DOCS: &str = "[NOT_IN_DOCS]";
+
+/// The sentence a reader gets when the documentation does not answer.
+pub const NOT_IN_DOCS_SENTENCE: &str = "The documentation does not seem to answer this question.";
 
 /// Tokens an embedding model reads of one text (`gemini-embedding-001`); what exceeds them is cut by ourselves, so that
 /// it is known what was embedded.

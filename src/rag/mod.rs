@@ -18,13 +18,14 @@ use futures::stream::BoxStream;
 use moka::sync::Cache;
 use uuid::Uuid;
 
-use crate::chat::{AnswerEvent, Passage, Question, Source, Vector, clip};
+use crate::chat::{AnswerEvent, Passage, Question, Source, Vector};
 use crate::config::{LimitsConfig, SiteConfig};
 use crate::error::Error;
 use crate::limits::{Budget, SNIPPET_CHARS};
 use crate::provider::{Embedding, Generation, Provider, Task};
 use crate::retrieval::{Index, Search};
 use crate::telemetry::metrics;
+use crate::text::clip;
 
 pub use progress::{Progress, Times};
 use stage::{Kind, Stage};

@@ -3,7 +3,8 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::chat::{Timings, millis};
+use crate::chat::Timings;
+use crate::text::millis;
 
 /// The times of an answer so far. Shared by the answer and by who logs its end, however it comes.
 #[derive(Debug)]

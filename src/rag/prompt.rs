@@ -3,9 +3,10 @@
 //! The stable part comes first, so that a provider's prompt cache can hold it. Passages, page and selection are
 //! material: numbered, delimited, and unable to close their own delimiter.
 
-use crate::chat::{Message, Passage, Question, Role, clip};
+use crate::chat::{Message, Passage, Question, Role};
 use crate::config::SiteConfig;
 use crate::provider::{NOT_IN_DOCS, Prompt};
+use crate::text::clip;
 
 /// Characters of all passages together; what exceeds them is dropped, worst first.
 const MAX_PASSAGES_CHARS: usize = 32_000;

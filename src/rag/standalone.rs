@@ -5,8 +5,9 @@
 //! from it ("and on Windows?"), or says nothing by itself ("why?"). An independent one must not be pulled towards what was
 //! talked about before, so history counts only then, and a pointer only while the question says little itself.
 
-use crate::chat::{Message, Question, Role, clip};
+use crate::chat::{Message, Question, Role};
 use crate::provider::offline;
+use crate::text::clip;
 
 /// Words of its own up to which a question that points at something depends on it.
 const POINTING_WORDS: usize = 4;

@@ -9,15 +9,18 @@ use super::AnswerStream;
 use super::citations::Citations;
 use super::progress::Progress;
 use super::stage::{Kind, Stage, kind_of, within};
-use crate::chat::{
-    AnswerEvent, FinishReason, NOT_IN_DOCS_SENTENCE, SEARCH_ONLY_SENTENCE, Source, Status, Summary,
-};
+use crate::chat::{AnswerEvent, FinishReason, Source, Status, Summary};
 use crate::error::Error;
 use crate::limits::{MAX_ANSWER_BYTES, Spending};
 use crate::provider::{
-    self, Delta, DeltaStream, End, Generation, NOT_IN_DOCS, Prompt, Provider, estimated_tokens,
+    self, Delta, DeltaStream, End, Generation, NOT_IN_DOCS, NOT_IN_DOCS_SENTENCE, Prompt, Provider,
+    estimated_tokens,
 };
 use crate::telemetry::metrics;
+
+/// The sentence a reader gets when the day's budget for written answers is spent.
+const SEARCH_ONLY_SENTENCE: &str =
+    "No more answers can be written today; these sections of the documentation fit the question best.";
 
 /// A model that writes, and how it has done lately.
 #[derive(Debug)]

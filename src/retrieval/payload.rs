@@ -8,8 +8,9 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value};
 use url::Url;
 
-use crate::chat::{Passage, clip};
+use crate::chat::Passage;
 use crate::config::PayloadKeys;
+use crate::text::clip;
 
 /// A payload: an object of any shape.
 pub type Payload = Map<String, Value>;

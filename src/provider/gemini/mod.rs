@@ -13,10 +13,10 @@ use reqwest::{RequestBuilder, Response, StatusCode};
 use secrecy::ExposeSecret as _;
 use serde_json::Value;
 
-use crate::chat::for_log;
 use crate::config::{GeminiConfig, LimitsConfig};
 use crate::limits::{MAX_BATCH_BODY_BYTES, MAX_UPSTREAM_BODY_BYTES};
 use crate::provider::{DeltaStream, Document, Error, Prompt, Task};
+use crate::text::log_safe;
 
 use answer::{AFTER_EMPTY_FINISH, Answer};
 use retry::{Fault, Retry, Schedule};
@@ -303,7 +303,7 @@ impl Gemini {
 
     /// Gemini's text, fit for a log line, and without the key.
     fn public(&self, text: &str) -> String {
-        for_log(&text.replace(self.config.api_key.expose_secret(), "[redacted]"))
+        log_safe(&text.replace(self.config.api_key.expose_secret(), "[redacted]"))
     }
 }
 
@@ -334,7 +334,7 @@ fn transport(error: &reqwest::Error) -> String {
     } else {
         "connection broke"
     };
-    format!("{kind}: {}", for_log(&text))
+    format!("{kind}: {}", log_safe(&text))
 }
 
 /// Decodes a stream's body whole and cut into pieces: both must give the same.

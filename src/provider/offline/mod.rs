@@ -11,7 +11,7 @@ use std::time::Duration;
 use futures::StreamExt as _;
 
 use crate::chat::{FinishReason, Passage};
-use crate::provider::{Delta, DeltaStream, End, NOT_IN_DOCS, Prompt};
+use crate::provider::{Delta, DeltaStream, End, NOT_IN_DOCS, NOT_IN_DOCS_SENTENCE, Prompt};
 
 use words::{Word, is_english, words};
 
@@ -74,8 +74,7 @@ fn closest(passages: &[Passage]) -> String {
             pages.push(format!("{} [{number}]", passage.title));
         }
     }
-    let sentence = crate::chat::NOT_IN_DOCS_SENTENCE;
-    format!("{NOT_IN_DOCS} {sentence} The closest pages: {}.", pages.join(", "))
+    format!("{NOT_IN_DOCS} {NOT_IN_DOCS_SENTENCE} The closest pages: {}.", pages.join(", "))
 }
 
 /// A text as words are looked for in it.

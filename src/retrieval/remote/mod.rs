@@ -20,8 +20,9 @@ use super::bm25::Analyzer;
 use super::fusion::Candidate;
 use super::payload::{Payload, Reading};
 use super::{Description, Error, Manifest, OFFLINE, OpenError, Sample, Search, best};
-use crate::chat::{Filter, FilterValue, OFFLINE_MODEL, Passage, Vector, for_log};
-use crate::config::RemoteConfig;
+use crate::chat::{Filter, FilterValue, Passage, Vector};
+use crate::config::{OFFLINE_MODEL, RemoteConfig};
+use crate::text::log_safe;
 
 /// The model a Qdrant server computes BM25 vectors with by itself (1.15 and later).
 const BM25_MODEL: &str = "qdrant/bm25";
@@ -330,7 +331,7 @@ fn fault(error: &QdrantError) -> Error {
 fn cause(status: &tonic::Status) -> String {
     // tonic appends the debug form of its own error.
     let message = status.message().split(": tonic::").next().unwrap_or_default();
-    format!("{:?} {}", status.code(), for_log(message))
+    format!("{:?} {}", status.code(), log_safe(message))
 }
 
 fn json(payload: std::collections::HashMap<String, qdrant_client::qdrant::Value>) -> Payload {
