@@ -10,7 +10,7 @@ use secrecy::SecretString;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::config::{AllowedOrigins, Config, IndexConfig};
+use crate::config::{AllowedOrigins, Config, HttpLimits, IndexConfig};
 use crate::indexing::{self, Site};
 use crate::limits::{Bodies, Permits, RateLimit};
 use crate::provider::gemini::{Gemini, Reach};
@@ -25,8 +25,6 @@ use open::{Opened, open_index};
 
 pub use readiness::{Readiness, Seen, State};
 
-/// How long dependencies may be unreachable at the start, all together.
-const START_PATIENCE: Duration = Duration::from_secs(30);
 /// Pause between two looks at it.
 const START_PAUSE: Duration = Duration::from_secs(1);
 
@@ -41,6 +39,8 @@ const NO_QDRANT: &str = "Qdrant does not answer; see QDRANT_URL";
 pub struct App {
     /// The pipeline from question to answer.
     pub rag: Rag,
+    /// Bounds of clients and connections.
+    pub limits: HttpLimits,
     /// How many answers may be open at once.
     pub permits: Permits,
     /// How many bodies may be read at once.
@@ -103,11 +103,11 @@ impl App {
     /// A dependency that stays out of reach, or one that cannot work with these settings.
     pub async fn build(config: Config) -> Result<Arc<Self>, StartError> {
         metrics::init();
-        let until = Instant::now() + START_PATIENCE;
+        let patience = Patience::from_now(config.start_patience);
         let gemini = gemini(&config)?;
         let is_demo = matches!(config.index, IndexConfig::Demo(_));
         if let (Some(gemini), false) = (&gemini, is_demo) {
-            patiently(until, NO_GEMINI, || reached(gemini, gemini.reach_all())).await?;
+            patiently(patience, NO_GEMINI, || reached(gemini, gemini.reach_all())).await?;
         }
         let embedding = embedding_of(gemini.as_ref().filter(|_| !is_demo));
         let fallback = gemini.as_ref().and_then(Gemini::fallback).map(Generation::Gemini);
@@ -119,28 +119,30 @@ impl App {
             qdrant: State::Ok,
             gemini: if config.gemini.is_some() { State::Ok } else { State::Offline },
         };
-        let Opened { index, site, folder } = open_index(&config, &embedding, until).await?;
+        let Opened { index, site, folder } = open_index(&config, &embedding, patience).await?;
         check_size(&embedding, &index)?;
         for trouble in index.description().filter_troubles(&config.site.filter_keys) {
             tracing::warn!("{trouble}");
         }
         Ok(Arc::new(Self {
-            permits: Permits::new(config.limits.max_streams),
+            permits: Permits::new(config.http_limits.max_streams),
             readiness: Seen::new(readiness),
             allowed_origins: config.allowed_origins,
             site,
             drain: Drain::default(),
             bodies: Bodies::default(),
-            rate_limit: RateLimit::new(config.limits.rate_limit),
+            rate_limit: RateLimit::new(config.http_limits.rate_limit),
             metrics_token: config.metrics_token,
-            rag: Rag::new(Provider { embedding, generation, fallback }, index, config.site, config.limits),
+            rag: Rag::new(Provider { embedding, generation, fallback }, index, config.site, config.rag_limits),
+            limits: config.http_limits,
             _folder: folder,
         }))
     }
 }
 
 fn gemini(config: &Config) -> Result<Option<Gemini>, StartError> {
-    let client = config.gemini.as_ref().map(|gemini| Gemini::new(gemini.clone(), &config.limits)).transpose();
+    let client =
+        config.gemini.as_ref().map(|gemini| Gemini::new(gemini.clone(), &config.provider_limits)).transpose();
     client.map_err(|error| StartError::Other(format!("no HTTPS client: {error}")))
 }
 
@@ -151,9 +153,9 @@ fn gemini(config: &Config) -> Result<Option<Gemini>, StartError> {
 /// That it stays out of reach, or refuses the key.
 pub async fn reach_index(config: &Config) -> Result<(), StartError> {
     let IndexConfig::Remote(remote) = &config.index else { return Ok(()) };
-    let until = Instant::now() + START_PATIENCE;
+    let patience = Patience::from_now(config.start_patience);
     let reach = || async { Remote::reach(remote).await.map_err(StartError::from) };
-    patiently(until, NO_QDRANT, reach).await
+    patiently(patience, NO_QDRANT, reach).await
 }
 
 /// Who embeds what is indexed; waits up to 30 s for Gemini.
@@ -162,10 +164,10 @@ pub async fn reach_index(config: &Config) -> Result<(), StartError> {
 ///
 /// That Gemini stays out of reach, or refuses the key or the model.
 pub async fn embedding(config: &Config) -> Result<Embedding, StartError> {
-    let until = Instant::now() + START_PATIENCE;
+    let patience = Patience::from_now(config.start_patience);
     let embedding = embedding_of(gemini(config)?.as_ref());
     if let Embedding::Gemini(gemini) = &embedding {
-        patiently(until, NO_GEMINI, || reached(gemini, gemini.reach_to_embed())).await?;
+        patiently(patience, NO_GEMINI, || reached(gemini, gemini.reach_to_embed())).await?;
     }
     Ok(embedding)
 }
@@ -226,22 +228,35 @@ fn check_size(embedding: &Embedding, index: &Index) -> Result<(), StartError> {
     )))
 }
 
-/// Tries until it works, cannot, or `until` has come; `what` is the sentence where nothing ever answered.
-async fn patiently<T, F, Fut>(until: Instant, what: &str, mut attempt: F) -> Result<T, StartError>
+/// Bounds how long a start waits for its dependencies, all together.
+#[derive(Debug, Clone, Copy)]
+struct Patience {
+    total: Duration,
+    until: Instant,
+}
+
+impl Patience {
+    fn from_now(total: Duration) -> Self {
+        Self { total, until: Instant::now() + total }
+    }
+}
+
+/// Tries until it works, cannot, or `patience` has run out; `what` is the sentence where nothing ever answered.
+async fn patiently<T, F, Fut>(patience: Patience, what: &str, mut attempt: F) -> Result<T, StartError>
 where
     F: FnMut() -> Fut,
     Fut: Future<Output = Result<T, StartError>>,
 {
     let mut told = String::new();
     loop {
-        let left = until.saturating_duration_since(Instant::now());
+        let left = patience.until.saturating_duration_since(Instant::now());
         let attempted = tokio::time::timeout(left.max(START_PAUSE), attempt()).await;
         let silent =
             |_| Err(StartError::Unreachable(if told.is_empty() { what.to_owned() } else { told.clone() }));
         match attempted.unwrap_or_else(silent) {
-            Err(StartError::Unreachable(cause)) if Instant::now() + START_PAUSE < until => {
+            Err(StartError::Unreachable(cause)) if Instant::now() + START_PAUSE < patience.until => {
                 if told != cause {
-                    tracing::warn!(cause, "trying again until {} s after the start", START_PATIENCE.as_secs());
+                    tracing::warn!(cause, "trying again until {} s after the start", patience.total.as_secs());
                     told = cause;
                 }
                 tokio::time::sleep(START_PAUSE).await;

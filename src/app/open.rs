@@ -1,12 +1,11 @@
 //! Opening what is searched: a collection, the embedded index, or a demo's documentation, indexed first.
 
 use std::path::Path;
-use std::time::Instant;
 
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use super::{NO_QDRANT, StartError, patiently};
+use super::{NO_QDRANT, Patience, StartError, patiently};
 use crate::config::{Config, DemoConfig, IndexConfig};
 use crate::indexing::{self, Docs, Folder, Job, Progress, Root, Site};
 use crate::provider::Embedding;
@@ -26,19 +25,19 @@ pub(super) struct Opened {
 pub(super) async fn open_index(
     config: &Config,
     embedding: &Embedding,
-    until: Instant,
+    patience: Patience,
 ) -> Result<Opened, StartError> {
     let site = config.site.url.clone();
     let opened = |index| Opened { index, site: None, folder: None };
     match &config.index {
         IndexConfig::Remote(remote) => {
             let reading = Reading { keys: remote.keys.clone(), site };
-            let timeout = config.limits.retrieve_timeout;
+            let timeout = config.rag_limits.retrieve_timeout;
             let open = || async {
                 let open = Remote::open(remote.clone(), embedding.model(), reading.clone(), timeout);
                 open.await.map_err(StartError::from)
             };
-            let remote = patiently(until, NO_QDRANT, open).await?;
+            let remote = patiently(patience, NO_QDRANT, open).await?;
             if remote.description().points == 0 {
                 tracing::warn!(
                     "{} is empty: every answer will be that nothing was found",

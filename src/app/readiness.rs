@@ -82,7 +82,7 @@ impl App {
             if before != seen {
                 tracing::info!(?before, now = ?seen, "readiness changed");
             }
-            tokio::time::sleep(self.rag.limits.ready_interval).await;
+            tokio::time::sleep(self.limits.ready_interval).await;
         }
     }
 

@@ -3,6 +3,7 @@
 //! `main` gathers flags, environment and `.env` into one map ([`Vars`]); [`Config::serve`], [`Config::index`] and
 //! [`Config::demo`] read it. Tests pass a map of their own, so the process environment stays untouched.
 
+mod limits;
 mod parse;
 mod settings;
 mod vars;
@@ -13,6 +14,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 use url::Url;
 
+pub use limits::{HttpLimits, ProviderLimits, RagLimits};
 pub use parse::{AllowedOrigins, Thinking};
 pub use settings::{SETTINGS, Setting};
 pub use vars::{ConfigError, Vars};
@@ -22,6 +24,9 @@ use vars::Reader;
 /// Name under which an index records that it was embedded offline; a change of how those embeddings are made changes
 /// it.
 pub const OFFLINE_MODEL: &str = "offline-3";
+
+/// Time for the dependencies to become reachable at the start.
+const START_PATIENCE: Duration = Duration::from_secs(30);
 
 /// Longest `INSTRUCTIONS`, in characters.
 const MAX_INSTRUCTIONS_CHARS: usize = 2_000;
@@ -41,8 +46,14 @@ pub struct Config {
     pub index: IndexConfig,
     /// The documented site.
     pub site: SiteConfig,
-    /// Bounds and deadlines.
-    pub limits: LimitsConfig,
+    /// Bounds of clients and connections.
+    pub http_limits: HttpLimits,
+    /// Deadlines of the stages of an answer, and the day's budget.
+    pub rag_limits: RagLimits,
+    /// Bounds of the provider's retries.
+    pub provider_limits: ProviderLimits,
+    /// Time for the dependencies to become reachable at the start, all together; then the start fails. No setting.
+    pub start_patience: Duration,
     /// What `/metrics` asks for; `None` asks for nothing.
     pub metrics_token: Option<SecretString>,
 }
@@ -141,27 +152,6 @@ pub struct SiteConfig {
     pub filter_keys: Vec<String>,
 }
 
-/// Bounds and deadlines; the table of settings says what each is.
-#[derive(Debug, Clone)]
-#[expect(missing_docs, reason = "each field is the setting of its name, documented in the table of settings")]
-pub struct LimitsConfig {
-    pub max_streams: usize,
-    pub rate_limit: u32,
-    pub trusted_proxies: usize,
-    pub daily_requests: u64,
-    pub daily_tokens: u64,
-    pub embed_cache: u64,
-    pub embed_timeout: Duration,
-    pub retrieve_timeout: Duration,
-    pub first_token_timeout: Duration,
-    pub gap_timeout: Duration,
-    pub answer_timeout: Duration,
-    pub write_timeout: Duration,
-    pub retry_budget: Duration,
-    pub ready_interval: Duration,
-    pub shutdown_grace: Duration,
-}
-
 impl Config {
     /// The production server: needs a Gemini key, and `QDRANT_URL` or an index in `DOCENT_DATA`.
     ///
@@ -235,6 +225,7 @@ impl Config {
     ) -> Result<Self, ConfigError> {
         let host = reader.text("HOST").unwrap_or_default().to_owned();
         let port = reader.number("PORT", "a port number, 0 to 65535").unwrap_or_default();
+        let rag_limits = RagLimits::read(&mut reader);
         let delay = reader.within("OFFLINE_TOKEN_DELAY_MS", 0..=10_000);
         let config = Self {
             listen: Listen { host, port },
@@ -243,7 +234,10 @@ impl Config {
             offline_token_delay: Duration::from_millis(delay),
             index,
             site: site(&mut reader),
-            limits: limits(&mut reader),
+            http_limits: HttpLimits::read(&mut reader),
+            provider_limits: ProviderLimits::read(&mut reader, &rag_limits),
+            rag_limits,
+            start_patience: START_PATIENCE,
             metrics_token: reader.parse("METRICS_TOKEN", parse::header_secret),
         };
         reader.finish()?;
@@ -262,27 +256,6 @@ fn site(reader: &mut Reader<'_>) -> SiteConfig {
         name: reader.text("SITE_NAME").map(str::to_owned),
         instructions,
         filter_keys: reader.list("FILTER_KEYS").into_iter().map(str::to_owned).collect(),
-    }
-}
-
-fn limits(reader: &mut Reader<'_>) -> LimitsConfig {
-    const WHOLE: &str = "a whole number; 0 for no limit";
-    LimitsConfig {
-        max_streams: reader.within("MAX_STREAMS", 1..=100_000),
-        rate_limit: reader.number("RATE_LIMIT", WHOLE).unwrap_or_default(),
-        trusted_proxies: reader.within("TRUSTED_PROXIES", 0..=10),
-        daily_requests: reader.number("DAILY_REQUESTS", WHOLE).unwrap_or_default(),
-        daily_tokens: reader.number("DAILY_TOKENS", WHOLE).unwrap_or_default(),
-        embed_cache: reader.within("EMBED_CACHE", 0..=1_000_000),
-        embed_timeout: reader.duration("EMBED_TIMEOUT"),
-        retrieve_timeout: reader.duration("RETRIEVE_TIMEOUT"),
-        first_token_timeout: reader.duration("FIRST_TOKEN_TIMEOUT"),
-        gap_timeout: reader.duration("GAP_TIMEOUT"),
-        answer_timeout: reader.duration("ANSWER_TIMEOUT"),
-        write_timeout: reader.duration("WRITE_TIMEOUT"),
-        retry_budget: reader.duration("RETRY_BUDGET"),
-        ready_interval: reader.duration("READY_INTERVAL"),
-        shutdown_grace: reader.duration("SHUTDOWN_GRACE"),
     }
 }
 

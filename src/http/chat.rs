@@ -1,6 +1,7 @@
 //! `POST /chat`: validate, ground, answer, in the form the caller asked for.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{Extension, State};
@@ -20,7 +21,7 @@ use super::{request, sse};
 use crate::app::App;
 use crate::chat::{AnswerEvent, Question, Source, Summary};
 use crate::error::Error;
-use crate::limits::{BODY_TIMEOUT, DISCARD_TIMEOUT, MAX_BODY_BYTES, MAX_DISCARDED_BYTES};
+use crate::limits::{MAX_BODY_BYTES, MAX_DISCARDED_BYTES};
 use crate::rag::AnswerStream;
 
 /// The whole answer as one JSON object.
@@ -44,7 +45,7 @@ pub(super) async fn chat(
     let asked = match asked(&app, peer, &headers, &mut body).await {
         Ok(asked) => asked,
         Err(error) => {
-            discard(&mut body).await;
+            discard(&mut body, app.limits.discard_timeout).await;
             return Err(error);
         }
     };
@@ -54,7 +55,9 @@ pub(super) async fn chat(
     let grounded = unless_expired(&app, app.rag.ground(question, Arc::clone(&record.progress))).await?;
     let events = app.rag.answer(grounded);
     match form {
-        Form::Stream => Ok(sse::respond(events, record, permit, app.drain.expired.clone())),
+        Form::Stream => {
+            Ok(sse::respond(events, record, permit, app.limits.heartbeat, app.drain.expired.clone()))
+        }
         Form::Json => {
             let answer = unless_expired(&app, collect(events, &record)).await?;
             let no_store = [(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))];
@@ -65,7 +68,7 @@ pub(super) async fn chat(
 
 /// What is asked, by a client that may, and the form of the answer.
 async fn asked(app: &App, peer: Peer, headers: &HeaderMap, body: &mut Body) -> Result<(Form, Question), Error> {
-    let client = client::address(peer, headers, app.rag.limits.trusted_proxies);
+    let client = client::address(peer, headers, app.limits.trusted_proxies);
     app.rate_limit.check(client).map_err(Error::RateLimited)?;
     let form = negotiate(headers)?;
     let declared = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
@@ -79,12 +82,12 @@ async fn asked(app: &App, peer: Peer, headers: &HeaderMap, body: &mut Body) -> R
         return Err(Error::PayloadTooLarge);
     }
     let _room = app.bodies.try_acquire(length).ok_or(Error::Overloaded("too many bodies are being read"))?;
-    let bytes = read_body(body).await?;
+    let bytes = read_body(body, app.limits.body_timeout).await?;
     Ok((form, request::read(&bytes, &app.rag.site.filter_keys)?))
 }
 
 /// The body, if it is small enough and arrives in time.
-async fn read_body(body: &mut Body) -> Result<Vec<u8>, Error> {
+async fn read_body(body: &mut Body, limit: Duration) -> Result<Vec<u8>, Error> {
     let reading = async {
         let mut bytes = Vec::new();
         while let Some(frame) = body.frame().await {
@@ -97,12 +100,12 @@ async fn read_body(body: &mut Body) -> Result<Vec<u8>, Error> {
         Ok(bytes)
     };
     let late = |_| Err(Error::MalformedJson("the body did not arrive in time".to_owned()));
-    timeout(BODY_TIMEOUT, reading).await.unwrap_or_else(late)
+    timeout(limit, reading).await.unwrap_or_else(late)
 }
 
 /// Takes what is left of the body of a refused request, within bounds: a client that is still sending when its connection
 /// closes may never read why.
-async fn discard(body: &mut Body) {
+async fn discard(body: &mut Body, limit: Duration) {
     let taking = async {
         let mut left = MAX_DISCARDED_BYTES;
         while let Some(Ok(frame)) = body.frame().await {
@@ -112,7 +115,7 @@ async fn discard(body: &mut Body) {
             }
         }
     };
-    let _ = timeout(DISCARD_TIMEOUT, taking).await;
+    let _ = timeout(limit, taking).await;
 }
 
 /// Joins the events of an answer. A failure is the request's: it still has a status.

@@ -32,7 +32,7 @@ use tower::Service as _;
 use super::client::Peer;
 use super::record::Record;
 use crate::app::App;
-use crate::limits::{HEAD_TIMEOUT, MAX_HEAD_BYTES, SEND_BUFFER_BYTES};
+use crate::limits::{MAX_HEAD_BYTES, SEND_BUFFER_BYTES};
 
 /// Pause after a failed accept (no file descriptors left, say), so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -57,8 +57,8 @@ pub async fn serve(app: Arc<App>, listener: TcpListener, shutdown: impl Future<O
             Some(_) = connections.join_next() => {}
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => {
-                    let stream = Watched::new(stream, app.rag.limits.write_timeout);
-                    connections.spawn(connection(stream, Peer(peer.ip()), router.clone(), close.clone()));
+                    let stream = Watched::new(stream, app.limits.write_timeout);
+                    connections.spawn(connection(stream, app.limits.head_timeout, Peer(peer.ip()), router.clone(), close.clone()));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");
@@ -78,7 +78,7 @@ async fn drain(app: &App, mut connections: JoinSet<()>, close: &CancellationToke
     tracing::info!(open, "shutting down: open answers may finish");
     drain.begun.cancel();
     drain.requests.close();
-    if timeout(app.rag.limits.shutdown_grace, drain.requests.wait()).await.is_err() {
+    if timeout(app.limits.shutdown_grace, drain.requests.wait()).await.is_err() {
         tracing::warn!(open = drain.requests.len(), "the grace is over: open answers end with an error");
         drain.expired.cancel();
         let _ = timeout(LAST_WORDS, drain.requests.wait()).await;
@@ -92,7 +92,13 @@ async fn drain(app: &App, mut connections: JoinSet<()>, close: &CancellationToke
 }
 
 /// One connection, until it ends or `close` asks it to end after the request under way.
-async fn connection(stream: Watched, peer: Peer, router: Router, close: CancellationToken) {
+async fn connection(
+    stream: Watched,
+    head_timeout: Duration,
+    peer: Peer,
+    router: Router,
+    close: CancellationToken,
+) {
     let socket = SockRef::from(&stream.stream);
     if let Err(error) = socket.set_tcp_nodelay(true).and(socket.set_send_buffer_size(SEND_BUFFER_BYTES)) {
         tracing::debug!(%error, "a socket's options");
@@ -102,7 +108,7 @@ async fn connection(stream: Watched, peer: Peer, router: Router, close: Cancella
         router.clone().call(request)
     });
     let mut builder = http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(MAX_HEAD_BYTES);
+    builder.timer(TokioTimer::new()).header_read_timeout(head_timeout).max_buf_size(MAX_HEAD_BYTES);
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,

@@ -6,6 +6,7 @@
 use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{HeaderValue, header};
@@ -21,7 +22,6 @@ use super::observe::span;
 use super::record::Record;
 use crate::chat::{AnswerEvent, Source, Summary};
 use crate::error::Error;
-use crate::limits::HEARTBEAT;
 use crate::rag::AnswerStream;
 
 /// A comment line, without a blank line after it.
@@ -50,13 +50,14 @@ pub(super) fn respond(
     mut events: AnswerStream,
     record: Arc<Record>,
     permit: OwnedSemaphorePermit,
+    heartbeat: Duration,
     expired: CancellationToken,
 ) -> Response {
     let frames = async_stream::stream! {
         let _permit = permit;
         let span = span(&record.id);
         loop {
-            let (frame, last) = match next(&mut events, &expired).instrument(span.clone()).await {
+            let (frame, last) = match next(&mut events, heartbeat, &expired).instrument(span.clone()).await {
                 Step::Silence => (HEARTBEAT_FRAME, false),
                 Step::Event(event) => encode(event, &record),
             };
@@ -82,7 +83,7 @@ enum Step {
     Silence,
 }
 
-async fn next(events: &mut AnswerStream, expired: &CancellationToken) -> Step {
+async fn next(events: &mut AnswerStream, heartbeat: Duration, expired: &CancellationToken) -> Step {
     tokio::select! {
         biased;
         () = expired.cancelled() => Step::Event(Err(Error::Overloaded("the shutdown's grace is over"))),
@@ -93,7 +94,7 @@ async fn next(events: &mut AnswerStream, expired: &CancellationToken) -> Step {
                 Err(_) => broken("an answer panicked"),
             })
         }
-        () = tokio::time::sleep(HEARTBEAT) => Step::Silence,
+        () = tokio::time::sleep(heartbeat) => Step::Silence,
     }
 }
 

@@ -5,7 +5,6 @@ mod budget;
 mod rate;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -42,14 +41,8 @@ pub const MAX_BODY_BYTES: usize = 1024 * 1024;
 pub const MAX_BODIES_BYTES: usize = 64 * 1024 * 1024;
 /// Bytes of a refused request's body that are read and thrown away before the connection is closed.
 pub const MAX_DISCARDED_BYTES: usize = 8 * 1024 * 1024;
-/// How long that may take.
-pub const DISCARD_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long a body may take to arrive; a slower one counts as cut off.
-pub const BODY_TIMEOUT: Duration = Duration::from_secs(15);
 /// Bytes of a request's head; hyper answers a larger one with 431.
 pub const MAX_HEAD_BYTES: usize = 64 * 1024;
-/// How long a head may take to arrive; then the connection is closed.
-pub const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Bytes of a response that the operating system holds for a reader who is slow to take them (Linux doubles the number); by
 /// itself it would take up to 4 MiB for each. When they are full, reading from the model stops.
@@ -64,9 +57,6 @@ pub const MAX_UPSTREAM_BODY_BYTES: usize = 4 * 1024 * 1024;
 pub const MAX_BATCH_BODY_BYTES: usize = 16 * 1024 * 1024;
 /// Characters of a snippet in `sources`.
 pub const SNIPPET_CHARS: usize = 240;
-
-/// Silence after which a stream carries a comment line, well under the 60 s at which proxies give up.
-pub const HEARTBEAT: Duration = Duration::from_secs(15);
 
 /// Room for the bodies that are being read: whoever sends many large ones slowly must not fill the memory.
 #[derive(Debug, Clone)]

@@ -19,7 +19,7 @@ use moka::sync::Cache;
 use uuid::Uuid;
 
 use crate::chat::{AnswerEvent, Passage, Question, Source, Vector};
-use crate::config::{LimitsConfig, SiteConfig};
+use crate::config::{RagLimits, SiteConfig};
 use crate::error::Error;
 use crate::limits::{Budget, SNIPPET_CHARS};
 use crate::provider::{Embedding, Generation, Provider, Task};
@@ -44,7 +44,7 @@ pub struct Rag {
     /// What the prompt says about the site.
     pub site: SiteConfig,
     /// The deadlines of the stages.
-    pub limits: LimitsConfig,
+    pub limits: RagLimits,
     /// What a day's answers may cost, where they cost anything and there is a ceiling.
     budget: Option<Arc<Budget>>,
     /// Questions whose embedding is known, where it costs anything and is to be kept.
@@ -64,7 +64,7 @@ pub struct Grounded {
 
 impl Rag {
     /// The pipeline over these services.
-    pub fn new(provider: Provider, index: Index, site: SiteConfig, limits: LimitsConfig) -> Self {
+    pub fn new(provider: Provider, index: Index, site: SiteConfig, limits: RagLimits) -> Self {
         let has_ceiling = limits.daily_requests > 0 || limits.daily_tokens > 0;
         let is_counted = has_ceiling && matches!(provider.generation, Generation::Gemini(_));
         let is_kept = limits.embed_cache > 0 && matches!(provider.embedding, Embedding::Gemini(_));

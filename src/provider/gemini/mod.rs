@@ -13,7 +13,7 @@ use reqwest::{RequestBuilder, Response, StatusCode};
 use secrecy::ExposeSecret as _;
 use serde_json::Value;
 
-use crate::config::{GeminiConfig, LimitsConfig};
+use crate::config::{GeminiConfig, ProviderLimits};
 use crate::limits::{MAX_BATCH_BODY_BYTES, MAX_UPSTREAM_BODY_BYTES};
 use crate::provider::{DeltaStream, Document, Error, Prompt, Task};
 use crate::text::log_safe;
@@ -64,7 +64,7 @@ impl Gemini {
     /// # Errors
     ///
     /// That the TLS roots of this machine cannot be read.
-    pub fn new(config: GeminiConfig, limits: &LimitsConfig) -> Result<Self, reqwest::Error> {
+    pub fn new(config: GeminiConfig, limits: &ProviderLimits) -> Result<Self, reqwest::Error> {
         let http = reqwest::Client::builder()
             .http1_only()
             .redirect(reqwest::redirect::Policy::none())
