@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
-# Fuzzes what reads from outside, each target for a minute or for as many seconds as the first argument says. What a run
-# finds is written to tests/fuzz/artifacts; make it a named case of a test. Needs a C++ compiler, for libFuzzer.
+# Fuzzes the readers of foreign bytes, each target for a minute or for as many seconds as the first argument
+# says. Writes each finding to tests/fuzz/artifacts; make it a named case of a test. Needs a C++ compiler, for
+# libFuzzer.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 seconds="${1:-60}"
-target="$(realpath -m "${CARGO_TARGET_DIR:-target}")/fuzz"
+target="${CARGO_TARGET_DIR:-target}/fuzz"
+[[ "$target" == /* ]] || target="$PWD/$target"
 
 # The flags of cargo-fuzz without a sanitizer: this code has no unsafe block, and stable Rust takes them.
 export RUSTFLAGS="--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \

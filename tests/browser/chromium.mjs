@@ -1,8 +1,10 @@
-// Debian's Chromium, and pages whose console must stay clean.
+// Starts Chromium, and opens pages whose console must stay clean.
 
 import assert from "node:assert/strict";
 
 import { chromium } from "playwright-core";
+
+import { findChromium } from "./find_chromium.mjs";
 
 const FLAGS = [
   "--headless",
@@ -15,23 +17,23 @@ const FLAGS = [
   "--disable-sync",
 ];
 
-/** @param {string[]} without flags of Playwright's to leave out */
+/** Starts a headless Chromium. @param {string[]} without flags of Playwright's to leave out */
 export const launch = (without = []) =>
   chromium.launch({
-    executablePath: "/usr/bin/chromium",
+    executablePath: findChromium(),
     args: FLAGS,
     ignoreDefaultArgs: without,
   });
 
 /**
  * @typedef {object} Guard
- * @property {RegExp[]} [expected] what the console may say, since the test provokes it
+ * @property {RegExp[]} [expected] messages that the test provokes in the console
  * @property {import("playwright-core").BrowserContextOptions} [context]
  */
 
 /**
- * A context of its own. When the test ends, no page of it may have reported an error or a violation of its policy, nor
- * have run a payload, which sets `window.hit`.
+ * Opens a browser context for one test. Fails the test at its end if a page of the context has reported an error or a
+ * violation of its policy, or has run a payload, which sets `window.hit`.
  *
  * @param {{ after: (end: () => Promise<void>) => void }} t
  * @param {import("playwright-core").Browser} browser
