@@ -13,7 +13,7 @@ use docent::provider::Task;
 use docent::provider::offline;
 use docent::retrieval::bm25::Analyzer;
 use docent::retrieval::embedded::{Build, Embedded};
-use docent::retrieval::payload::Reading;
+use docent::retrieval::payload::PayloadReader;
 use docent::retrieval::{INDEX_VERSION, Index, Manifest, Point, Search};
 
 use crate::report;
@@ -139,7 +139,7 @@ fn direction(text: &str) -> Vec<f32> {
 }
 
 async fn open(data: &Path, model: &str) -> Result<Index> {
-    Ok(Index::Embedded(Embedded::open(data, model, Reading::default()).await?))
+    Ok(Index::Embedded(Embedded::open(data, model, PayloadReader::default()).await?))
 }
 
 async fn searches(name: &str, index: &Index, embed: impl Fn(&str) -> Vector) -> Result<()> {

@@ -121,7 +121,7 @@ impl App {
         };
         let Opened { index, site, folder } = open_index(&config, &embedding, patience).await?;
         check_size(&embedding, &index)?;
-        for trouble in index.description().filter_troubles(&config.site.filter_keys) {
+        for trouble in index.description().filter_key_warnings(&config.site.filter_keys) {
             tracing::warn!("{trouble}");
         }
         Ok(Arc::new(Self {
@@ -154,7 +154,7 @@ fn gemini(config: &Config) -> Result<Option<Gemini>, StartError> {
 pub async fn reach_index(config: &Config) -> Result<(), StartError> {
     let IndexConfig::Remote(remote) = &config.index else { return Ok(()) };
     let patience = Patience::from_now(config.start_patience);
-    let reach = || async { Remote::reach(remote).await.map_err(StartError::from) };
+    let reach = || async { Remote::check_reachable(remote).await.map_err(StartError::from) };
     patiently(patience, NO_QDRANT, reach).await
 }
 
@@ -205,7 +205,7 @@ impl From<indexing::Error> for StartError {
             indexing::Error::Unusable(_) | indexing::Error::NoPage(_) => Self::Settings(sentence),
             indexing::Error::Unreachable(_) => Self::Unreachable(sentence),
             #[cfg(feature = "embedded")]
-            indexing::Error::Build(BuildError::Unfit { .. } | BuildError::Unusable { .. }) => {
+            indexing::Error::Build(BuildError::Incompatible { .. } | BuildError::Unusable { .. }) => {
                 Self::Settings(sentence)
             }
             _ => Self::Other(sentence),

@@ -11,7 +11,7 @@ use crate::indexing::{self, Docs, Folder, Job, Progress, Root, Site};
 use crate::provider::Embedding;
 #[cfg(feature = "embedded")]
 use crate::retrieval::Embedded;
-use crate::retrieval::payload::Reading;
+use crate::retrieval::payload::PayloadReader;
 use crate::retrieval::{Index, Remote};
 
 /// What a server searches, and what a demo shows beside it.
@@ -31,10 +31,10 @@ pub(super) async fn open_index(
     let opened = |index| Opened { index, site: None, folder: None };
     match &config.index {
         IndexConfig::Remote(remote) => {
-            let reading = Reading { keys: remote.keys.clone(), site };
+            let reader = PayloadReader { keys: remote.keys.clone(), site_url: site };
             let timeout = config.rag_limits.retrieve_timeout;
             let open = || async {
-                let open = Remote::open(remote.clone(), embedding.model(), reading.clone(), timeout);
+                let open = Remote::open(remote.clone(), embedding.model(), reader.clone(), timeout);
                 open.await.map_err(StartError::from)
             };
             let remote = patiently(patience, NO_QDRANT, open).await?;
@@ -53,8 +53,8 @@ pub(super) async fn open_index(
 
 #[cfg(feature = "embedded")]
 async fn embedded(data: &Path, embedding: &Embedding, site: Option<Url>) -> Result<Index, StartError> {
-    let reading = Reading { site, ..Reading::default() };
-    Ok(Index::Embedded(Embedded::open(data, embedding.model(), reading).await?))
+    let reader = PayloadReader { site_url: site, ..PayloadReader::default() };
+    Ok(Index::Embedded(Embedded::open(data, embedding.model(), reader).await?))
 }
 
 #[cfg(not(feature = "embedded"))]

@@ -97,7 +97,10 @@ impl App {
 
     async fn look(&self) -> Readiness {
         let qdrant = match self.rag.index.ping().await {
-            Ok(()) => State::Ok,
+            Ok(manifest) => {
+                self.rag.index.refresh(manifest.as_ref()).await;
+                State::Ok
+            }
             Err(error) => {
                 tracing::warn!(cause = %error, "the index does not answer");
                 if matches!(error, Error::Refused(_)) { State::Refused } else { State::Unreachable }

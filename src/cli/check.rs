@@ -42,7 +42,7 @@ pub(super) async fn check(config: Config) -> Result<ExitCode, StartError> {
         say!("generative model  {}", gemini.generative_model());
     }
     say!("stored vectors    {}", compare(&app).await?);
-    for trouble in index.filter_troubles(&filter_keys) {
+    for trouble in index.filter_key_warnings(&filter_keys) {
         say!("note              {trouble}");
     }
     say!("serve would start");

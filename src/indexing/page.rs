@@ -12,7 +12,7 @@ use super::markdown::{self, Block, Links, Reading};
 use super::matter::{self, Matter};
 use super::parser::Syntax;
 use super::{Skipped, routes};
-use crate::retrieval::payload::{self, FILE_KEY, LANGUAGE_KEY, Payload, ROOT_KEY, VERSION_KEY};
+use crate::retrieval::payload::{FILE_KEY, LANGUAGE_KEY, Payload, PayloadReader, ROOT_KEY, VERSION_KEY};
 use crate::text::clip;
 
 /// Characters of a title, and of a path of headings, that are embedded with every passage: they must not crowd it out.
@@ -106,7 +106,7 @@ impl Page {
 
     /// Its passages, in the order of the text.
     pub fn entries(self, root: &Root) -> Vec<Entry> {
-        let reading = payload::Reading { site: root.site.clone(), ..payload::Reading::default() };
+        let reader = PayloadReader { site_url: root.site.clone(), ..PayloadReader::default() };
         let mut entries = Vec::new();
         // A section that comes or goes must not move the others.
         let mut parts_of: HashMap<String, usize> = HashMap::new();
@@ -127,7 +127,7 @@ impl Page {
             if !section.is_empty() {
                 put("section", &section);
             }
-            put("url", &reading.page_link(&path));
+            put("url", &reader.safe_page_url(&path));
             put("text", &chunk.text);
             put(ROOT_KEY, &root.route_base);
             put(FILE_KEY, &self.file);

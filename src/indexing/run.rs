@@ -12,10 +12,10 @@ use crate::chat::Vector;
 use crate::config::IndexConfig;
 use crate::provider::{self, Document, Embedding, MAX_BATCH_ITEMS, MAX_BATCH_TOKENS, estimated_tokens};
 use crate::retrieval::bm25::Analyzer;
-#[cfg(feature = "embedded")]
-use crate::retrieval::embedded::{self, BuildError};
 use crate::retrieval::payload::{HASH_KEY, ROOT_KEY};
-use crate::retrieval::{self, INDEX_VERSION, Manifest, OpenError, Point, Stored, remote};
+use crate::retrieval::{self, INDEX_VERSION, Manifest, OpenError, Point, RemoteWriter, StoredPoints};
+#[cfg(feature = "embedded")]
+use crate::retrieval::{BuildError, EmbeddedWriter};
 
 /// What a run did.
 #[derive(Debug, Clone, Default)]
@@ -74,9 +74,9 @@ impl From<OpenError> for Error {
 
 /// Where passages go.
 enum Target {
-    Remote(Box<remote::Writer>),
+    Remote(Box<RemoteWriter>),
     #[cfg(feature = "embedded")]
-    Embedded(Box<embedded::Writer>),
+    Embedded(Box<EmbeddedWriter>),
 }
 
 /// What is indexed, and where to.
@@ -205,16 +205,16 @@ impl Target {
             languages: [root.language.clone().unwrap_or_default()].into(),
             filter_keys: root.filter_keys.iter().cloned().collect(),
         };
-        let analyzer = root.language.as_deref().map_or(Analyzer::ENGLISH, Analyzer::of);
+        let analyzer = root.language.as_deref().map_or(Analyzer::ENGLISH, Analyzer::for_language);
         let own = (ROOT_KEY, root.route_base.clone());
         match job.index {
             IndexConfig::Remote(remote) => {
-                let writer = remote::Writer::begin(remote.clone(), manifest, analyzer, own).await?;
+                let writer = RemoteWriter::begin(remote.clone(), manifest, analyzer, own).await?;
                 Ok(Self::Remote(Box::new(writer)))
             }
             #[cfg(feature = "embedded")]
             IndexConfig::Embedded { data } => {
-                Ok(Self::Embedded(Box::new(embedded::Writer::begin(data, manifest, analyzer, own, points)?)))
+                Ok(Self::Embedded(Box::new(EmbeddedWriter::begin(data, manifest, analyzer, own, points)?)))
             }
             _ => {
                 Err(Error::Unusable(format!("there is no index to write {points} passages to: set QDRANT_URL")))
@@ -241,7 +241,7 @@ impl Target {
                 Some(before) => Some(before.vector.clone()),
                 None => self.recall(hash)?.map(Vector::Dense),
             };
-            if before.is_some_and(|before| before.is_whole && before.payload == payload) {
+            if before.is_some_and(|before| before.is_complete && before.payload == payload) {
                 unchanged.push(id);
             }
             if vector.is_none() {
@@ -290,11 +290,11 @@ impl Target {
         Ok(())
     }
 
-    async fn stored(&self, ids: &[Uuid]) -> Result<Stored, Error> {
+    async fn stored(&self, ids: &[Uuid]) -> Result<StoredPoints, Error> {
         match self {
-            Self::Remote(remote) => Ok(remote.stored(ids).await?),
+            Self::Remote(remote) => Ok(remote.fetch_stored(ids).await?),
             #[cfg(feature = "embedded")]
-            Self::Embedded(embedded) => Ok(embedded.stored(ids)?),
+            Self::Embedded(embedded) => Ok(embedded.fetch_stored(ids)?),
         }
     }
 
@@ -307,7 +307,7 @@ impl Target {
         match self {
             Self::Remote(_) => Ok(None),
             #[cfg(feature = "embedded")]
-            Self::Embedded(embedded) => Ok(embedded.recall(hash)?),
+            Self::Embedded(embedded) => Ok(embedded.interrupted_vector(hash)?),
         }
     }
 
@@ -319,14 +319,14 @@ impl Target {
         match self {
             Self::Remote(_) => Ok(()),
             #[cfg(feature = "embedded")]
-            Self::Embedded(embedded) => Ok(embedded.remember(vectors)?),
+            Self::Embedded(embedded) => Ok(embedded.journal(vectors)?),
         }
     }
 
     /// Ends without making what was written the index; on a server it is in it already.
     async fn give_up(self) {
         match self {
-            Self::Remote(remote) => remote.give_up().await,
+            Self::Remote(remote) => remote.abandon().await,
             #[cfg(feature = "embedded")]
             Self::Embedded(_) => {}
         }

@@ -1,4 +1,4 @@
-//! How BM25 reads the words of a language, the same on a server and in this process. No I/O.
+//! Selects how BM25 reads the words of a language, alike on a server and in this process. No I/O.
 
 use serde_json::{Map, Value, json};
 
@@ -39,10 +39,11 @@ const LANGUAGES: &[(&str, &str)] = &[
     ("zh", "chinese"),
 ];
 
-/// Languages written without spaces between words: only these are worth the 50 MB of the tokenizer that splits them.
+/// Languages whose words the engine's large tokenizer splits. It takes 50 MB, which no language with spaces is
+/// worth.
 const WITHOUT_SPACES: &[&str] = &["zh", "ja", "ko", "th"];
 
-/// How the words of a text are found and reduced to their stems.
+/// Selects the rules by which the words of a text are found and reduced to their stems.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Analyzer {
     language: &'static str,
@@ -50,21 +51,22 @@ pub struct Analyzer {
 }
 
 impl Analyzer {
-    /// The one for English, and for every language that the engine does not know.
+    /// Analyzer for English, and for every language that the engine does not know.
     pub const ENGLISH: Self = Self { language: "english", multilingual: false };
 
-    /// The one for a language tag such as `de` or `pt-BR`.
-    pub fn of(tag: &str) -> Self {
+    /// Returns the analyzer for a language tag such as `de` or `pt-BR`.
+    pub fn for_language(tag: &str) -> Self {
         let code = tag.split(['-', '_']).next().unwrap_or_default().to_lowercase();
-        let known = LANGUAGES.iter().find(|(known, _)| *known == code);
+        let language = LANGUAGES.iter().find(|(known, _)| *known == code);
         Self {
-            language: known.map_or(Self::ENGLISH.language, |(_, name)| name),
+            language: language.map_or(Self::ENGLISH.language, |(_, name)| name),
             multilingual: WITHOUT_SPACES.contains(&code.as_str()),
         }
     }
 
-    /// The ones a search needs: for the languages it filters by, else for all `languages` of the index.
-    pub fn of_search(languages: &[String], filter: &Filter) -> Vec<Self> {
+    /// Returns the analyzers that a search needs: for the languages it filters by, else for all `languages` of
+    /// the index.
+    pub(super) fn for_search(languages: &[String], filter: &Filter) -> Vec<Self> {
         let wanted = filter.get("language").into_iter().flatten().filter_map(|value| match value {
             FilterValue::Text(tag) => Some(tag),
             _ => None,
@@ -77,14 +79,14 @@ impl Analyzer {
         } else {
             wanted.into_iter().chain(unlabelled).collect()
         };
-        let mut analyzers: Vec<Self> = tags.into_iter().map(|tag| Self::of(tag)).collect();
+        let mut analyzers: Vec<Self> = tags.into_iter().map(|tag| Self::for_language(tag)).collect();
         analyzers.sort();
         analyzers.dedup();
         if analyzers.is_empty() { vec![Self::ENGLISH] } else { analyzers }
     }
 
-    /// The options of the engine's BM25 model; none for English, its default.
-    pub fn options(self) -> Map<String, Value> {
+    /// Returns the options of the engine's BM25 model; none for English, its default.
+    pub(super) fn options(self) -> Map<String, Value> {
         let mut options = Map::new();
         if self != Self::ENGLISH {
             options.insert("language".to_owned(), json!(self.language));
@@ -102,26 +104,32 @@ mod tests {
 
     #[test]
     fn an_unknown_language_is_read_as_english_and_only_some_need_the_large_tokenizer() {
-        assert_eq!(Analyzer::of("ur"), Analyzer::ENGLISH);
-        assert_eq!(Analyzer::of("en-GB").options(), Map::new());
-        assert_eq!(Value::Object(Analyzer::of("pt_BR").options()), json!({"language": "portuguese"}));
+        assert_eq!(Analyzer::for_language("ur"), Analyzer::ENGLISH);
+        assert_eq!(Analyzer::for_language("en-GB").options(), Map::new());
+        assert_eq!(Value::Object(Analyzer::for_language("pt_BR").options()), json!({"language": "portuguese"}));
         assert_eq!(
-            Value::Object(Analyzer::of("zh-Hans").options()),
+            Value::Object(Analyzer::for_language("zh-Hans").options()),
             json!({"language": "chinese", "tokenizer": "multilingual"})
         );
         let korean = json!({"language": "english", "tokenizer": "multilingual"});
-        assert_eq!(Value::Object(Analyzer::of("ko").options()), korean);
+        assert_eq!(Value::Object(Analyzer::for_language("ko").options()), korean);
     }
 
     #[test]
     fn a_search_reads_its_words_as_the_languages_it_can_find() {
         let languages = ["de".to_owned(), "en".to_owned(), "de-AT".to_owned()];
         let by = |tag: &str| Filter::from([("language".to_owned(), vec![FilterValue::Text(tag.to_owned())])]);
-        assert_eq!(Analyzer::of_search(&languages, &Filter::new()), [Analyzer::ENGLISH, Analyzer::of("de")]);
-        assert_eq!(Analyzer::of_search(&languages, &by("de")), [Analyzer::of("de")]);
-        assert_eq!(Analyzer::of_search(&languages, &by("fr")).len(), 2);
-        assert_eq!(Analyzer::of_search(&[], &by("de")), [Analyzer::ENGLISH]);
+        assert_eq!(
+            Analyzer::for_search(&languages, &Filter::new()),
+            [Analyzer::ENGLISH, Analyzer::for_language("de")]
+        );
+        assert_eq!(Analyzer::for_search(&languages, &by("de")), [Analyzer::for_language("de")]);
+        assert_eq!(Analyzer::for_search(&languages, &by("fr")).len(), 2);
+        assert_eq!(Analyzer::for_search(&[], &by("de")), [Analyzer::ENGLISH]);
         let unlabelled = ["de".to_owned(), String::new()];
-        assert_eq!(Analyzer::of_search(&unlabelled, &by("de")), [Analyzer::ENGLISH, Analyzer::of("de")]);
+        assert_eq!(
+            Analyzer::for_search(&unlabelled, &by("de")),
+            [Analyzer::ENGLISH, Analyzer::for_language("de")]
+        );
     }
 }

@@ -1,37 +1,36 @@
-//! Reciprocal rank fusion, the same for both indexes so that they order alike.
+//! Fuses ranked legs by reciprocal rank, with one rule for both kinds of index, so that they order alike.
 
 use std::collections::HashMap;
 
 /// The constant of the original paper (Cormack, Clarke and Büttcher, 2009). Qdrant's own fusion uses 2.
-pub const K: f64 = 60.0;
+const K: f64 = 60.0;
 
-/// One candidate of a leg, in the leg's order.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Candidate<T> {
+/// Holds a point that one leg of a search found; a leg is a `Vec` of them, best first.
+pub(super) struct Hit<T> {
     /// Identity across legs.
-    pub id: String,
+    pub(super) id: String,
     /// The leg's own score.
-    pub score: f64,
-    /// What is fused.
-    pub item: T,
+    pub(super) score: f64,
+    /// The point's payload.
+    pub(super) item: T,
 }
 
-/// The best `limit` candidates with their scores. One leg keeps its own scores; several give the sum of
-/// 1 / (K + rank), rank from 1. Equal sums keep the order in which the legs brought them, dense before sparse.
-pub fn fuse<T>(legs: Vec<Vec<Candidate<T>>>, limit: usize) -> Vec<(T, f64)> {
+/// Returns the best `limit` items with their scores. One leg keeps its own scores; several give the sum of 1 /
+/// (K + rank), rank from 1. Equal sums keep the order in which the legs brought them, dense before sparse.
+pub(super) fn fuse<T>(legs: Vec<Vec<Hit<T>>>, limit: usize) -> Vec<(T, f64)> {
     if legs.len() == 1 {
         let only = legs.into_iter().flatten().take(limit);
-        return only.map(|candidate| (candidate.item, candidate.score)).collect();
+        return only.map(|hit| (hit.item, hit.score)).collect();
     }
     let mut fused: Vec<(T, f64)> = Vec::new();
     let mut places: HashMap<String, usize> = HashMap::new();
     for leg in legs {
-        for (rank, candidate) in leg.into_iter().enumerate() {
+        for (rank, hit) in leg.into_iter().enumerate() {
             let gain = 1.0 / (K + rank as f64 + 1.0);
-            let place = *places.entry(candidate.id).or_insert(fused.len());
+            let place = *places.entry(hit.id).or_insert(fused.len());
             match fused.get_mut(place) {
                 Some((_, sum)) => *sum += gain,
-                None => fused.push((candidate.item, gain)),
+                None => fused.push((hit.item, gain)),
             }
         }
     }
@@ -44,8 +43,8 @@ pub fn fuse<T>(legs: Vec<Vec<Candidate<T>>>, limit: usize) -> Vec<(T, f64)> {
 mod tests {
     use super::*;
 
-    fn leg(ids: &[&str]) -> Vec<Candidate<String>> {
-        ids.iter().map(|id| Candidate { id: (*id).to_owned(), score: 0.5, item: (*id).to_owned() }).collect()
+    fn leg(ids: &[&str]) -> Vec<Hit<String>> {
+        ids.iter().map(|id| Hit { id: (*id).to_owned(), score: 0.5, item: (*id).to_owned() }).collect()
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Reading a passage out of a payload, whoever indexed it. No I/O.
+//! Reads a passage out of a payload that any common indexer wrote. No I/O.
 //!
 //! Known shapes, in the order in which they are tried: plain keys; LangChain's `page_content` and `metadata`;
 //! LlamaIndex's `_node_content`, a JSON text; Haystack's `content` and `meta`.
@@ -12,18 +12,18 @@ use crate::chat::Passage;
 use crate::config::PayloadKeys;
 use crate::text::clip;
 
-/// A payload: an object of any shape.
+/// Holds a point's payload, an object of any shape.
 pub type Payload = Map<String, Value>;
 
-/// Key of a stored passage that tells what its vector was made of.
+/// Key of the hash of the text and model that a passage's vector was made of; only Docent writes it.
 pub const HASH_KEY: &str = "chunk_hash";
-/// Key of a stored passage that tells which documentation root it belongs to, by its route base.
+/// Key of the route base of a passage's documentation root.
 pub const ROOT_KEY: &str = "root";
-/// Key of a stored passage that tells the file it comes from.
+/// Key of the file that a passage comes from.
 pub const FILE_KEY: &str = "file";
-/// Key of a stored passage's language, as given.
+/// Key of a passage's language tag, as the operator gave it.
 pub const LANGUAGE_KEY: &str = "language";
-/// Key of a stored passage's version.
+/// Key of a passage's version.
 pub const VERSION_KEY: &str = "version";
 
 const TEXT_KEYS: &[&str] =
@@ -43,67 +43,75 @@ const SECTION_KEYS: &[&str] = &[
 ];
 const URL_KEYS: &[&str] =
     &["url", "link", "permalink", "page_url", "source_url", "href", "slug", "source", "path"];
-/// Objects in which indexers keep everything but the text.
+/// Keys of the objects in which indexers keep everything but the text.
 const NESTS: &[&str] = &["metadata", "meta", "payload", "text_resource"];
 
-/// Longest title and section a source carries, in characters.
+/// Longest title and section of a source, in characters; longer ones are cut.
 const MAX_LABEL_CHARS: usize = 300;
 /// Longest link, in characters; a longer one is left out.
 const MAX_URL_CHARS: usize = 2_000;
 
-/// How payloads are read: the operator's keys, and the site that makes relative links absolute.
+/// Reads passages out of payloads: by the operator's keys, and with relative links made absolute.
 #[derive(Debug, Clone, Default)]
-pub struct Reading {
+pub struct PayloadReader {
     /// Keys the operator set; the others are found by their usual names.
     pub keys: PayloadKeys,
-    /// `SITE_URL`.
-    pub site: Option<Url>,
+    /// Address that relative links are joined to (`SITE_URL`); without one they stay relative.
+    pub site_url: Option<Url>,
 }
 
-impl Reading {
-    /// The passage in `payload`; `None` where there is no text.
-    pub fn passage(&self, payload: &Payload, score: f64) -> Option<Passage> {
+impl PayloadReader {
+    /// Returns the passage in `payload`; `None` where there is no text.
+    pub(super) fn read_passage(&self, payload: &Payload, score: f64) -> Option<Passage> {
         let node = node_content(payload);
-        let find = |set: &Option<String>, known: &[&str]| match set {
-            Some(key) => at(payload, key).and_then(readable),
-            None => find(payload, known).or_else(|| node.as_ref().and_then(|node| find(node, known))),
+        let find = |operators: &Option<String>, usual: &[&str]| match operators {
+            Some(key) => value_at(payload, key).and_then(readable_text),
+            None => find_text(payload, usual).or_else(|| node.as_ref().and_then(|node| find_text(node, usual))),
         };
         let text = find(&self.keys.text, TEXT_KEYS)?;
         let section = find(&self.keys.section, SECTION_KEYS);
         let url = match &self.keys.url {
-            Some(key) => at(payload, key).and_then(readable).map(|url| self.link(&url)).unwrap_or_default(),
-            None if payload.contains_key(HASH_KEY) => {
-                payload.get("url").and_then(readable).map(|url| self.page_link(&url)).unwrap_or_default()
-            }
-            None => self.address(payload, node.as_ref()),
+            Some(key) => value_at(payload, key)
+                .and_then(readable_text)
+                .map(|url| self.safe_url(&url))
+                .unwrap_or_default(),
+            None if payload.contains_key(HASH_KEY) => payload
+                .get("url")
+                .and_then(readable_text)
+                .map(|url| self.safe_page_url(&url))
+                .unwrap_or_default(),
+            None => self.find_url(payload, node.as_ref()),
         };
         let title = find(&self.keys.title, TITLE_KEYS).or_else(|| section.clone());
         let title = title.unwrap_or_else(|| if url.is_empty() { "Untitled".to_owned() } else { url.clone() });
-        let url = with_anchor(url, find(&None, &["anchor"]));
+        let url = append_anchor(url, find(&None, &["anchor"]));
         let label = |text: String| clip(&text, MAX_LABEL_CHARS).to_owned();
         Some(Passage { title: label(title), section: section.map(label), url, text, score })
     }
 
-    /// The first known key, wherever it is, that holds an address.
-    fn address(&self, payload: &Payload, node: Option<&Payload>) -> String {
-        let objects: Vec<&Payload> = nested(payload).chain(node.into_iter().flat_map(nested)).collect();
+    /// Returns the address under the first usual key that holds one, at any nesting.
+    fn find_url(&self, payload: &Payload, node: Option<&Payload>) -> String {
+        let objects: Vec<&Payload> =
+            nested_objects(payload).chain(node.into_iter().flat_map(nested_objects)).collect();
         let candidates = URL_KEYS.iter().flat_map(|key| {
             // These often name a source or a file in a word, which is no address.
-            let named = matches!(*key, "source" | "path");
-            let texts = objects.iter().filter_map(|object| object.get(*key).and_then(readable));
-            texts.filter(move |text| !named || text.contains(['/', '#', '?', '.'])).collect::<Vec<_>>()
+            let may_be_a_name = matches!(*key, "source" | "path");
+            let texts = objects.iter().filter_map(|object| object.get(*key).and_then(readable_text));
+            texts.filter(move |text| !may_be_a_name || text.contains(['/', '#', '?', '.'])).collect::<Vec<_>>()
         });
-        candidates.map(|text| self.link(&text)).find(|link| !link.is_empty()).unwrap_or_default()
+        candidates.map(|text| self.safe_url(&text)).find(|url| !url.is_empty()).unwrap_or_default()
     }
 
-    /// A link that may be shown: `http(s)` or relative, made absolute where the site is known; anything else (a
-    /// script, a file path of a source tree) gives an empty one.
-    pub fn link(&self, text: &str) -> String {
-        if is_file(text) && Url::parse(text).is_err() { String::new() } else { self.page_link(text) }
+    /// Returns `text` as an address that may be shown: `http(s)` or relative, made absolute where the site is
+    /// known. Anything else (a script, a file path of a source tree) gives an empty one.
+    fn safe_url(&self, text: &str) -> String {
+        if is_source_file(text) && Url::parse(text).is_err() { String::new() } else { self.safe_page_url(text) }
     }
 
-    /// The same for what is known to be the address of a page, whatever its name looks like (`/docs/settings.py`).
-    pub fn page_link(&self, text: &str) -> String {
+    /// Returns the address of a page as one that may be shown: `http(s)` or relative, made absolute where the
+    /// site is known, and empty for anything else. A page may be named like a source file
+    /// (`/docs/settings.py`).
+    pub fn safe_page_url(&self, text: &str) -> String {
         let text = text.trim();
         let too_long = text.chars().nth(MAX_URL_CHARS).is_some();
         if text.is_empty() || too_long || text.chars().any(|c| c.is_control() || c.is_whitespace() || c == '\\')
@@ -113,7 +121,7 @@ impl Reading {
         match Url::parse(text) {
             Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => text.to_owned(),
             Err(url::ParseError::RelativeUrlWithoutBase) if !text.starts_with("//") => {
-                match self.site.as_ref().map(|site| join(site, text)) {
+                match self.site_url.as_ref().map(|site| join_site_path(site, text)) {
                     Some(absolute) => absolute.unwrap_or_default(),
                     None => text.to_owned(),
                 }
@@ -123,8 +131,8 @@ impl Reading {
     }
 }
 
-/// `/docs/x` and `docs/x` both stand for a page under the site, whose own path is kept.
-fn join(site: &Url, path: &str) -> Option<String> {
+/// Joins a path to the site's address, whose own path is kept; `/docs/x` and `docs/x` give the same address.
+fn join_site_path(site: &Url, path: &str) -> Option<String> {
     let base = site.path().trim_end_matches('/');
     let rest = path.trim_start_matches('/');
     // A path that was indexed with the site's base path already has it.
@@ -136,8 +144,8 @@ fn join(site: &Url, path: &str) -> Option<String> {
     site.join(&path).ok().map(Into::into)
 }
 
-/// A path into a source tree (`docs/intro.md`, `/home/me/x.py`).
-fn is_file(text: &str) -> bool {
+/// Reports whether `text` is a path into a source tree (`docs/intro.md`, `/home/me/x.py`).
+fn is_source_file(text: &str) -> bool {
     let path = text.split(['#', '?']).next().unwrap_or_default();
     let name = path.rsplit('/').next().unwrap_or_default();
     let extension = name.rsplit_once('.').map(|(_, extension)| extension.to_ascii_lowercase());
@@ -147,8 +155,8 @@ fn is_file(text: &str) -> bool {
     )
 }
 
-/// The keys of all `payloads`, nested ones with dots, sorted.
-pub fn keys(payloads: &[Payload]) -> Vec<String> {
+/// Returns the keys of all `payloads`, nested ones with dots, sorted.
+pub(super) fn key_paths(payloads: &[Payload]) -> Vec<String> {
     let mut keys = BTreeSet::new();
     for (key, value) in payloads.iter().flatten() {
         match value {
@@ -159,7 +167,7 @@ pub fn keys(payloads: &[Payload]) -> Vec<String> {
     keys.into_iter().collect()
 }
 
-/// LlamaIndex keeps a node as JSON text; its metadata stands beside its text.
+/// Returns LlamaIndex's node, which holds text and metadata; it is stored as JSON text, or as an object.
 fn node_content(payload: &Payload) -> Option<Payload> {
     match payload.get("_node_content")? {
         Value::String(text) => serde_json::from_str(text).ok(),
@@ -168,27 +176,28 @@ fn node_content(payload: &Payload) -> Option<Payload> {
     }
 }
 
-/// The first known key that holds something readable, here or in a nest.
-fn find(payload: &Payload, known: &[&str]) -> Option<String> {
-    nested(payload).find_map(|object| known.iter().find_map(|key| object.get(*key).and_then(readable)))
+/// Returns the text under the first of `keys` that holds one, in the payload itself or in a nested object.
+fn find_text(payload: &Payload, keys: &[&str]) -> Option<String> {
+    nested_objects(payload)
+        .find_map(|object| keys.iter().find_map(|key| object.get(*key).and_then(readable_text)))
 }
 
-/// A payload and the objects in which indexers nest.
-fn nested(payload: &Payload) -> impl Iterator<Item = &Payload> {
+/// Iterates over a payload and the objects in which indexers nest keys.
+fn nested_objects(payload: &Payload) -> impl Iterator<Item = &Payload> {
     let nests = NESTS.iter().filter_map(|nest| payload.get(*nest).and_then(Value::as_object));
     std::iter::once(payload).chain(nests)
 }
 
-/// The value at a key with dots; a key that itself contains dots is tried first.
-fn at<'a>(payload: &'a Payload, key: &str) -> Option<&'a Value> {
+/// Returns the value at a key with dots; a key that itself contains dots is tried first.
+fn value_at<'a>(payload: &'a Payload, key: &str) -> Option<&'a Value> {
     payload.get(key).or_else(|| {
         let (first, rest) = key.split_once('.')?;
-        at(payload.get(first)?.as_object()?, rest)
+        value_at(payload.get(first)?.as_object()?, rest)
     })
 }
 
-/// Text, or a path of headings as text; `None` where there is nothing to read.
-fn readable(value: &Value) -> Option<String> {
+/// Returns a text, or a path of headings joined to one; `None` where there is nothing to read.
+fn readable_text(value: &Value) -> Option<String> {
     let text = match value {
         Value::String(text) => text.trim().to_owned(),
         Value::Array(parts) => {
@@ -200,7 +209,8 @@ fn readable(value: &Value) -> Option<String> {
     (!text.is_empty()).then_some(text)
 }
 
-fn with_anchor(url: String, anchor: Option<String>) -> String {
+/// Appends an anchor to an address that has none, unless the anchor holds white space.
+fn append_anchor(url: String, anchor: Option<String>) -> String {
     match anchor {
         Some(anchor) if !url.is_empty() && !url.contains('#') && !anchor.chars().any(char::is_whitespace) => {
             format!("{url}#{}", anchor.trim_start_matches('#'))
@@ -214,8 +224,8 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn read(reading: &Reading, payload: Value) -> Option<Passage> {
-        reading.passage(payload.as_object().unwrap(), 0.5)
+    fn read(reader: &PayloadReader, payload: Value) -> Option<Passage> {
+        reader.read_passage(payload.as_object().unwrap(), 0.5)
     }
 
     #[test]
@@ -239,7 +249,7 @@ mod tests {
             json!({"_node_content": json!({"text_resource": {"text": "Run it."}, "metadata": meta}).to_string()}),
             json!({"content": "Run it.", "meta": meta}),
         ] {
-            assert_eq!(read(&Reading::default(), payload.clone()), Some(expected.clone()), "{payload}");
+            assert_eq!(read(&PayloadReader::default(), payload.clone()), Some(expected.clone()), "{payload}");
         }
     }
 
@@ -247,15 +257,15 @@ mod tests {
     fn the_operators_keys_win_and_may_be_nested() {
         let keys =
             PayloadKeys { text: Some("doc.raw".into()), title: Some("doc.t".into()), ..Default::default() };
-        let reading = Reading { keys, site: None };
-        let passage = read(&reading, json!({"text": "not this", "doc": {"raw": "this", "t": "T"}})).unwrap();
+        let reader = PayloadReader { keys, site_url: None };
+        let passage = read(&reader, json!({"text": "not this", "doc": {"raw": "this", "t": "T"}})).unwrap();
         assert_eq!((passage.text.as_str(), passage.title.as_str()), ("this", "T"));
-        assert_eq!(read(&reading, json!({"text": "not this"})), None, "a set key is the only one");
+        assert_eq!(read(&reader, json!({"text": "not this"})), None, "a set key is the only one");
     }
 
     #[test]
     fn only_http_and_relative_links_are_shown() {
-        let reading = Reading::default();
+        let reader = PayloadReader::default();
         for link in [
             "javascript:alert(1)",
             "data:text/html,x",
@@ -267,25 +277,26 @@ mod tests {
             "java\nscript:x",
             "",
         ] {
-            assert_eq!(reading.link(link), "", "{link:?}");
+            assert_eq!(reader.safe_url(link), "", "{link:?}");
         }
         for link in ["https://x.example/a#b", "/docs/a#b", "docs/a", "?q=1"] {
-            assert_eq!(reading.link(link), link);
+            assert_eq!(reader.safe_url(link), link);
         }
     }
 
     #[test]
     fn the_site_makes_relative_links_absolute() {
-        let reading = |site: &str| Reading { site: Some(Url::parse(site).unwrap()), ..Default::default() };
-        assert_eq!(reading("https://x.example").link("/docs/a#b"), "https://x.example/docs/a#b");
-        assert_eq!(reading("https://x.example/base/").link("/docs/a"), "https://x.example/base/docs/a");
-        assert_eq!(reading("https://x.example/base").link("/base/docs/a"), "https://x.example/base/docs/a");
-        assert_eq!(reading("https://x.example").link("https://y.example/z"), "https://y.example/z");
+        let reader =
+            |site: &str| PayloadReader { site_url: Some(Url::parse(site).unwrap()), ..Default::default() };
+        assert_eq!(reader("https://x.example").safe_url("/docs/a#b"), "https://x.example/docs/a#b");
+        assert_eq!(reader("https://x.example/base/").safe_url("/docs/a"), "https://x.example/base/docs/a");
+        assert_eq!(reader("https://x.example/base").safe_url("/base/docs/a"), "https://x.example/base/docs/a");
+        assert_eq!(reader("https://x.example").safe_url("https://y.example/z"), "https://y.example/z");
     }
 
     #[test]
     fn the_first_key_that_holds_an_address_wins_wherever_it_is() {
-        let url = |payload: Value| read(&Reading::default(), payload).unwrap().url;
+        let url = |payload: Value| read(&PayloadReader::default(), payload).unwrap().url;
         let page = "https://x.example/a";
         for payload in [
             json!({"text": "x", "path": "docs/a.md", "source": page}),
@@ -302,7 +313,7 @@ mod tests {
     #[test]
     fn a_path_of_headings_becomes_one_section_and_an_anchor_joins_the_url() {
         let payload = json!({"text": "x", "headings": ["Deploy", "Docker"], "url": "/d", "anchor": "docker"});
-        let passage = read(&Reading::default(), payload).unwrap();
+        let passage = read(&PayloadReader::default(), payload).unwrap();
         assert_eq!(passage.section.as_deref(), Some("Deploy › Docker"));
         assert_eq!(passage.url, "/d#docker");
     }
@@ -312,7 +323,7 @@ mod tests {
         for payload in
             [json!({}), json!({"text": "  "}), json!({"text": 7}), json!({"_node_content": "{broken"})]
         {
-            assert_eq!(read(&Reading::default(), payload), None);
+            assert_eq!(read(&PayloadReader::default(), payload), None);
         }
     }
 }

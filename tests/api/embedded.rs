@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use docent::chat::{Filter, FilterValue, Vector};
 use docent::retrieval::bm25::Analyzer;
 use docent::retrieval::embedded::{Build, BuildError, Embedded};
-use docent::retrieval::payload::Reading;
+use docent::retrieval::payload::PayloadReader;
 use docent::retrieval::{INDEX_VERSION, Index, Manifest, OpenError, Point, Search};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -62,7 +62,12 @@ fn build(data: &Path, texts: &[(&str, Value)]) {
 }
 
 async fn open(data: &Path) -> Index {
-    Index::Embedded(Embedded::open(data, MODEL, Reading::default()).await.unwrap())
+    Index::Embedded(Embedded::open(data, MODEL, PayloadReader::default()).await.unwrap())
+}
+
+/// Takes over what has changed in the index, as the background check of `/ready` does.
+pub async fn refresh(index: &Index) {
+    index.refresh(index.ping().await.unwrap().as_ref()).await;
 }
 
 async fn search(index: &Index, text: &str, top_k: usize, filter: Filter) -> Vec<String> {
@@ -114,7 +119,7 @@ async fn a_filter_is_applied_while_searching_and_lets_passages_without_the_key_p
 #[tokio::test]
 async fn an_index_that_is_missing_or_another_models_is_refused_with_what_to_do() {
     let data = tempfile::tempdir().unwrap();
-    let refused = async |model: &str| match Embedded::open(data.path(), model, Reading::default()).await {
+    let refused = async |model: &str| match Embedded::open(data.path(), model, PayloadReader::default()).await {
         Err(OpenError::Unusable(sentence)) => sentence,
         other => panic!("{other:?}"),
     };
@@ -131,7 +136,7 @@ async fn a_new_generation_is_taken_up_while_the_old_one_is_in_use() {
     let index = open(data.path()).await;
     build(data.path(), &[("old words", json!({})), ("new words", json!({}))]);
     assert_eq!(search(&index, "words", 20, Filter::new()).await.len(), 1);
-    index.ping().await.unwrap();
+    refresh(&index).await;
     assert_eq!(search(&index, "words", 20, Filter::new()).await.len(), 2);
     assert_eq!(index.description().points, 2);
 }
@@ -144,11 +149,11 @@ async fn a_new_generation_that_does_not_fit_is_passed_over() {
     let other = Build::begin(data.path(), manifest("another-model"), Analyzer::ENGLISH, 0).unwrap();
     other.publish().unwrap();
     for _ in 0..2 {
-        index.ping().await.unwrap();
+        refresh(&index).await;
         assert_eq!(search(&index, "words", 20, Filter::new()).await, ["Page 0"]);
     }
     build(data.path(), &[("new words", json!({})), ("more words", json!({}))]);
-    index.ping().await.unwrap();
+    refresh(&index).await;
     assert_eq!(index.description().points, 2);
 }
 
@@ -194,7 +199,7 @@ async fn two_readers_search_while_another_process_builds_and_a_second_writer_wai
     }
     assert!(searches > 0 && helper.0.wait().unwrap().success());
     for index in [&one, &two] {
-        index.ping().await.unwrap();
+        refresh(index).await;
         assert_eq!(index.description().points, 200);
     }
 }

@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::bench::{BOTH, Bench, Kind, root, search};
 use crate::cli;
+use crate::embedded::refresh;
 use crate::helpers::{demo, spawn, vars};
 
 const FIXTURE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/docusaurus/fixture/docs");
@@ -125,7 +126,7 @@ async fn a_language_that_is_added_is_searched_in_its_forms_without_a_restart() {
         let app = bench.app().await;
         bench.write("long.md", "Am Rand von einem Wald steht ganz allein ein altes Haus mit vielen Fenstern.");
         bench.run_as(&labelled("/de", "", "de")).await.unwrap();
-        app.rag.index.ping().await.unwrap();
+        refresh(&app.rag.index).await;
         assert_eq!(search(&app, "Häuser", &[]).await[0].url, "/de/long", "{kind:?}");
     }
 }
@@ -146,7 +147,7 @@ async fn a_server_answers_from_a_new_index_without_a_restart() {
         bench.run().await.unwrap();
         if kind == Kind::Embedded {
             assert_eq!(served.ask_json("frobnicator oil").await.1["sources"][0]["url"], "/docs/old");
-            served.app.rag.index.ping().await.unwrap();
+            refresh(&served.app.rag.index).await;
         }
         let (status, answer) = served.ask_json("frobnicator oil").await;
         assert_eq!((status, answer["sources"].as_array().unwrap().len()), (200, 1), "{kind:?}");
@@ -161,7 +162,7 @@ async fn a_filter_key_that_is_missing_or_not_indexed_is_named() {
         bench.write("a.md", "# A\n\nApples.\n");
         bench.run_as(&Root { version: Some("2.x".to_owned()), ..root() }).await.unwrap();
         let keys = ["version", "file", "product"].map(str::to_owned);
-        let troubles = bench.app().await.rag.index.description().filter_troubles(&keys);
+        let troubles = bench.app().await.rag.index.description().filter_key_warnings(&keys);
         assert_eq!(troubles.len(), 2, "{kind:?}: {troubles:?}");
         assert!(troubles[0].contains("\"file\" has no index"), "{kind:?}: {troubles:?}");
         assert!(troubles[1].contains("no passage looked at has the key \"product\""), "{kind:?}: {troubles:?}");

@@ -1,38 +1,41 @@
-//! An index on disk as a row of generations, so that who writes and who reads never meet.
+//! Keeps an index on disk as a sequence of generations, so that a writer and a reader never meet.
 //!
 //! ```text
 //! DOCENT_DATA/
 //!   lock                    held by the one process that indexes
 //!   current                 the name of the generation to read; replaced by a rename
-//!   embedded.part           what a run has embedded so far; see [`super::journal`]
+//!   embedded.part           the vectors that a run has embedded so far; see the journal
 //!   generations/<name>/     docent.json (the manifest) and qdrant-edge's own files
 //! ```
 //!
-//! A writer builds a whole new generation, closes it, and renames `current` over. A generation is never changed again. A
-//! reader copies the current one into a private temporary folder and opens the copy. The reason is `qdrant-edge` 0.7: it
-//! locks its folder, never replays its write-ahead log, panics when it flushes beside an update, and dies of SIGBUS on a
-//! full disk. So a build is never resumed, and both sides look at the free space first. Rejected: one folder that both
-//! sides open (it locks), and hard links in place of copies (opening a folder writes to its files).
+//! A writer builds a whole new generation, closes it, and replaces `current` by a rename. A generation is never
+//! changed again. A reader copies the current one into a private temporary folder and opens the copy. The
+//! reason is `qdrant-edge` 0.7: it locks its folder, never replays its write-ahead log, panics when it flushes
+//! beside an update, and dies of SIGBUS on a full disk. So a build is never resumed, and both sides look at the
+//! free space first. Rejected: one folder that both sides open (it locks), and hard links in place of copies
+//! (opening a folder writes to its files).
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use crate::retrieval::Manifest;
+use crate::retrieval::description::Manifest;
 
 const MIB: u64 = 1024 * 1024;
-/// Room that must be left on the disk beyond what is written.
+/// Attempts at a copy; each fails when its generation is replaced meanwhile.
+const COPY_ATTEMPTS: usize = 5;
+/// Room that must be left on the disk beyond the bytes that are written.
 const SPARE_BYTES: u64 = 64 * MIB;
 
-/// Why an index could not be built.
+/// Explains why an index could not be built.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
-    /// Nothing can be written there.
+    /// The folder cannot be created or written.
     #[error("DOCENT_DATA: {path} cannot be used: {error}")]
     Unusable {
-        /// Where.
+        /// Folder of the index.
         path: PathBuf,
-        /// Why.
+        /// Cause.
         error: io::Error,
     },
     /// Another process is building.
@@ -42,31 +45,31 @@ pub enum BuildError {
     #[error("{path} has {} MiB free, the index needs about {}: make room, or set DOCENT_DATA to a folder on another disk",
         .available / MIB, .needed / MIB)]
     NoSpace {
-        /// Where.
+        /// Folder of the index.
         path: PathBuf,
-        /// What is free.
+        /// Free bytes.
         available: u64,
-        /// What is needed.
+        /// Bytes needed.
         needed: u64,
     },
-    /// The index holds other roots, of another model.
+    /// The index holds other roots, whose passages another model embedded.
     #[error(
         "the index in {path} {cause}; it also holds {others}: index those anew too, in another DOCENT_DATA"
     )]
-    Unfit {
-        /// Where.
+    Incompatible {
+        /// Folder of the index.
         path: PathBuf,
-        /// What does not fit.
+        /// The mismatch.
         cause: String,
         /// The other roots.
         others: String,
     },
-    /// The current generation is there and cannot be read.
+    /// The current generation exists and cannot be read.
     #[error("the index in {path} cannot be read: {cause}; delete that folder to index everything anew")]
     Unreadable {
-        /// Where.
+        /// Folder of the index.
         path: PathBuf,
-        /// Why.
+        /// Cause.
         cause: String,
     },
     /// The file system refused.
@@ -77,12 +80,12 @@ pub enum BuildError {
     Engine(String),
 }
 
-/// The current generation's name, if there is one.
+/// Returns the name of the current generation; `None` where there is none yet.
 ///
 /// # Errors
 ///
-/// That `current` is there and cannot be read.
-pub(super) fn current(data: &Path) -> io::Result<Option<String>> {
+/// `current` exists and cannot be read.
+pub(super) fn current_name(data: &Path) -> io::Result<Option<String>> {
     match fs::read_to_string(data.join("current")) {
         Ok(name) => Ok(Some(name.trim().to_owned())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -90,29 +93,53 @@ pub(super) fn current(data: &Path) -> io::Result<Option<String>> {
     }
 }
 
-/// What the current generation says of itself, if there is one that says so.
+/// Returns the manifest of the current generation; `None` where there is none that can be read.
 pub(super) fn current_manifest(data: &Path) -> Option<Manifest> {
-    let name = current(data).ok()??;
-    manifest(&data.join("generations").join(name)).ok()
+    let name = current_name(data).ok()??;
+    read_manifest(&data.join("generations").join(name)).ok()
 }
 
-fn manifest(generation: &Path) -> io::Result<Manifest> {
+fn read_manifest(generation: &Path) -> io::Result<Manifest> {
     Ok(serde_json::from_slice(&fs::read(generation.join("docent.json"))?)?)
 }
 
-/// Copies a generation into a private temporary folder. Its log stays behind: it is never read.
-///
-/// The caller looks whether the generation is still current afterwards: until then it may have been removed meanwhile.
+/// Copies the current generation into a private temporary folder, and tries again when it is replaced
+/// meanwhile. Returns the generation's name, the folder and the manifest.
 ///
 /// # Errors
 ///
-/// What the file system said.
-pub(super) fn copy(data: &Path, name: &str) -> io::Result<(tempfile::TempDir, Manifest)> {
+/// There is no generation, the disk is too full, or the file system failed.
+pub(super) fn private_copy(data: &Path) -> io::Result<(String, tempfile::TempDir, Manifest)> {
+    let mut last = io::Error::from(io::ErrorKind::NotFound);
+    for _ in 0..COPY_ATTEMPTS {
+        let Some(name) = current_name(data)? else {
+            return Err(io::Error::new(
+                io::ErrorKind::NotFound,
+                "does not exist yet: set QDRANT_URL to search a Qdrant server, or DOCENT_DATA to a folder with an index",
+            ));
+        };
+        let copied = copy_generation(data, &name);
+        // A writer removes a generation only once it is no longer current: if it still is, the copy is whole.
+        if current_name(data)?.as_deref() == Some(name.as_str()) {
+            return copied.map(|(folder, manifest)| (name, folder, manifest));
+        }
+        last = copied.err().unwrap_or(last);
+    }
+    Err(last)
+}
+
+/// Copies a generation into a private temporary folder, without its log, which is never read. A writer may
+/// remove the generation meanwhile: the caller checks afterwards that it is still the current one.
+///
+/// # Errors
+///
+/// The disk is too full, or the file system failed.
+fn copy_generation(data: &Path, name: &str) -> io::Result<(tempfile::TempDir, Manifest)> {
     let source = data.join("generations").join(name);
-    let manifest = manifest(&source)?;
+    let manifest = read_manifest(&source)?;
     let private = tempfile::Builder::new().prefix("docent-").tempdir()?;
     let available = fs4::available_space(private.path())?;
-    let needed = copy_tree(&source, None)? + SPARE_BYTES;
+    let needed = generation_bytes(&source)? + SPARE_BYTES;
     if available < needed {
         let place = private.path().parent().unwrap_or(private.path()).display();
         let message = format!(
@@ -123,12 +150,17 @@ pub(super) fn copy(data: &Path, name: &str) -> io::Result<(tempfile::TempDir, Ma
         );
         return Err(io::Error::new(io::ErrorKind::StorageFull, message));
     }
-    copy_tree(&source, Some(private.path()))?;
+    copy_or_count(&source, Some(private.path()))?;
     Ok((private, manifest))
 }
 
-/// Copies a folder, or with no target only counts its bytes.
-pub(super) fn copy_tree(source: &Path, target: Option<&Path>) -> io::Result<u64> {
+/// Counts the bytes that a copy of a generation takes.
+pub(super) fn generation_bytes(generation: &Path) -> io::Result<u64> {
+    copy_or_count(generation, None)
+}
+
+/// Copies a folder without its logs, or with no target only counts its bytes. Returns the bytes.
+fn copy_or_count(source: &Path, target: Option<&Path>) -> io::Result<u64> {
     let mut bytes = 0;
     for entry in fs::read_dir(source)? {
         let entry = entry?;
@@ -140,7 +172,7 @@ pub(super) fn copy_tree(source: &Path, target: Option<&Path>) -> io::Result<u64>
             if let Some(target) = &target {
                 fs::create_dir(target)?;
             }
-            bytes += copy_tree(&entry.path(), target.as_deref())?;
+            bytes += copy_or_count(&entry.path(), target.as_deref())?;
         } else if let Some(target) = target {
             bytes += fs::copy(entry.path(), target)?;
         } else {
@@ -150,6 +182,7 @@ pub(super) fn copy_tree(source: &Path, target: Option<&Path>) -> io::Result<u64>
     Ok(bytes)
 }
 
+/// Locks the index for one writer; the lock lasts until the returned file is dropped or the process ends.
 pub(super) fn lock(data: &Path) -> Result<File, BuildError> {
     let path = data.join("lock");
     let file = File::create(&path).map_err(io_error(&path))?;
@@ -160,10 +193,10 @@ pub(super) fn lock(data: &Path) -> Result<File, BuildError> {
     }
 }
 
-/// Removes generations that are not current. The one before the current one goes too: a reader that is copying it
-/// finds it gone and looks at `current` again.
-pub(super) fn clear_dead(data: &Path, generations: &Path) -> Result<(), BuildError> {
-    let alive = current(data).map_err(io_error(data))?;
+/// Removes every generation but the current one, also the one before it: a reader that is copying that one
+/// finds it gone and reads `current` again.
+pub(super) fn remove_old_generations(data: &Path, generations: &Path) -> Result<(), BuildError> {
+    let alive = current_name(data).map_err(io_error(data))?;
     for entry in fs::read_dir(generations).map_err(io_error(generations))? {
         let entry = entry.map_err(io_error(generations))?;
         if alive.as_deref().is_none_or(|alive| entry.file_name() != alive) {
@@ -174,6 +207,7 @@ pub(super) fn clear_dead(data: &Path, generations: &Path) -> Result<(), BuildErr
     Ok(())
 }
 
+/// Checks that the disk has room for `bytes` and the spare room.
 pub(super) fn require_space(path: &Path, bytes: u64) -> Result<(), BuildError> {
     let available = fs4::available_space(path).map_err(io_error(path))?;
     let needed = bytes + SPARE_BYTES;
@@ -183,12 +217,14 @@ pub(super) fn require_space(path: &Path, bytes: u64) -> Result<(), BuildError> {
     Ok(())
 }
 
+/// Writes a file and waits until it is on the disk.
 pub(super) fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = File::create(path)?;
     file.write_all(bytes)?;
     file.sync_all()
 }
 
+/// Adds the path to an error of the file system.
 pub(super) fn io_error(path: &Path) -> impl FnOnce(io::Error) -> BuildError {
     let path = path.to_owned();
     move |error| BuildError::Io(path, error)

@@ -1,8 +1,9 @@
-//! What a run has embedded so far, kept beside the generations so that a run that is cut off has not paid for nothing.
+//! Keeps the vectors that a run has embedded so far beside the generations, so that an interrupted run has not
+//! paid for them in vain.
 //!
-//! The file is a line with the model and the size of its vectors, then records of one length: the 16 bytes of what was
-//! embedded (a hash), the values as little-endian `f32`, and a checksum, because the end of a file that was cut off may
-//! hold anything. Reading stops at the first record that is not whole.
+//! The file is a line with the model and the size of its vectors, then records of one length: the hash of the
+//! embedded text (16 bytes), the values as little-endian `f32`, and a checksum, because the end of an
+//! interrupted file may hold anything. Reading stops at the first broken record.
 
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
@@ -11,67 +12,67 @@ use std::path::{Path, PathBuf};
 
 use uuid::Uuid;
 
-/// The journal of one run.
+/// Holds the journal of one run open.
 #[derive(Debug)]
 pub(super) struct Journal {
     path: PathBuf,
     file: File,
     dimensions: usize,
-    /// Where the vector of each hash begins.
-    places: HashMap<Uuid, u64>,
+    /// Offset in the file of each hash's vector.
+    offsets: HashMap<Uuid, u64>,
 }
 
 impl Journal {
-    /// Opens the journal under `data`; one of another model is begun anew.
+    /// Opens the journal under `data`, and empties one of another model.
     pub(super) fn open(data: &Path, model: &str, dimensions: usize) -> io::Result<Self> {
         let path = data.join("embedded.part");
         let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path)?;
         let head = format!("docent embeddings 1 {model} {dimensions}\n");
         let mut found = vec![0; head.len()];
-        let same = file.read_exact(&mut found).is_ok() && found == head.as_bytes();
-        let mut journal = Self { path, file, dimensions, places: HashMap::new() };
-        let end = if same { journal.read(head.len() as u64)? } else { 0 };
+        let is_same_model = file.read_exact(&mut found).is_ok() && found == head.as_bytes();
+        let mut journal = Self { path, file, dimensions, offsets: HashMap::new() };
+        let end = if is_same_model { journal.read_records(head.len() as u64)? } else { 0 };
         journal.file.set_len(end)?;
         journal.file.seek(SeekFrom::Start(end))?;
-        if !same {
+        if !is_same_model {
             journal.file.write_all(head.as_bytes())?;
         }
         Ok(journal)
     }
 
-    /// The vector of a hash.
+    /// Returns the vector of a hash; `None` where there is none.
     pub(super) fn get(&mut self, hash: Uuid) -> io::Result<Option<Vec<f32>>> {
-        let Some(place) = self.places.get(&hash) else { return Ok(None) };
+        let Some(offset) = self.offsets.get(&hash) else { return Ok(None) };
         let mut bytes = vec![0; self.dimensions * 4];
-        self.file.seek(SeekFrom::Start(*place))?;
+        self.file.seek(SeekFrom::Start(*offset))?;
         self.file.read_exact(&mut bytes)?;
         self.file.seek(SeekFrom::End(0))?;
         let value = |bytes: &[u8]| bytes.try_into().map(f32::from_le_bytes).unwrap_or_default();
         Ok(Some(bytes.chunks_exact(4).map(value).collect()))
     }
 
-    /// Keeps vectors; they are on the disk when this returns.
-    pub(super) fn keep(&mut self, vectors: &[(Uuid, &[f32])]) -> io::Result<()> {
+    /// Appends vectors; they are on the disk when this returns.
+    pub(super) fn append(&mut self, vectors: &[(Uuid, &[f32])]) -> io::Result<()> {
         for (hash, vector) in vectors {
             let mut record = hash.as_bytes().to_vec();
             record.extend(vector.iter().flat_map(|value| value.to_le_bytes()));
             let sum = checksum(&record);
             record.extend(sum);
-            let place = self.file.stream_position()? + 16;
+            let offset = self.file.stream_position()? + 16;
             self.file.write_all(&record)?;
-            self.places.insert(*hash, place);
+            self.offsets.insert(*hash, offset);
         }
         self.file.sync_data()
     }
 
-    /// Removes it: everything in it is in a generation now.
+    /// Removes the journal, once everything in it is in a generation.
     pub(super) fn remove(self) -> io::Result<()> {
         drop(self.file);
         fs::remove_file(self.path)
     }
 
-    /// Reads the records from `start` on; returns where the whole ones end.
-    fn read(&mut self, start: u64) -> io::Result<u64> {
+    /// Reads the records from `start` on. Returns the offset at which the whole ones end.
+    fn read_records(&mut self, start: u64) -> io::Result<u64> {
         let mut reader = BufReader::new(&self.file);
         let mut record = vec![0; 16 + self.dimensions * 4 + 16];
         let mut end = start;
@@ -81,7 +82,7 @@ impl Journal {
                 break;
             }
             if let Ok(hash) = Uuid::from_slice(&body[..16]) {
-                self.places.insert(hash, end + 16);
+                self.offsets.insert(hash, end + 16);
             }
             end += record.len() as u64;
         }
@@ -105,7 +106,7 @@ mod tests {
         let vectors = [[1.0_f32, 2.0, 3.0], [4.0, 5.0, 6.0], [7.0, 8.0, 9.0]];
         let mut journal = open();
         for (hash, vector) in hashes.iter().zip(&vectors) {
-            journal.keep(&[(*hash, vector)]).unwrap();
+            journal.append(&[(*hash, vector)]).unwrap();
         }
         let path = folder.path().join("embedded.part");
         let mut bytes = fs::read(&path).unwrap();
@@ -116,7 +117,7 @@ mod tests {
         let mut journal = open();
         assert_eq!(journal.get(hashes[0]).unwrap().unwrap(), vectors[0]);
         assert_eq!(journal.get(hashes[2]).unwrap(), None);
-        journal.keep(&[(hashes[2], &vectors[2])]).unwrap();
+        journal.append(&[(hashes[2], &vectors[2])]).unwrap();
         let mut journal = open();
         assert_eq!(journal.get(hashes[1]).unwrap().unwrap(), vectors[1]);
         assert_eq!(journal.get(hashes[2]).unwrap().unwrap(), vectors[2]);
@@ -128,7 +129,7 @@ mod tests {
     fn the_vectors_of_another_model_are_not_taken() {
         let folder = tempfile::tempdir().unwrap();
         let hash = Uuid::new_v4();
-        Journal::open(folder.path(), "model", 1).unwrap().keep(&[(hash, &[1.0])]).unwrap();
+        Journal::open(folder.path(), "model", 1).unwrap().append(&[(hash, &[1.0])]).unwrap();
         assert_eq!(Journal::open(folder.path(), "other", 1).unwrap().get(hash).unwrap(), None);
         assert_eq!(Journal::open(folder.path(), "model", 1).unwrap().get(hash).unwrap(), None);
     }

@@ -1,60 +1,60 @@
-//! Writing one documentation root into the embedded index: a new generation with this root's passages as they are now and
-//! every other root's as they were.
+//! Writes one documentation root into the embedded index: a new generation with this root's passages as they
+//! are now, and every other root's as they were.
 
 use std::collections::{BTreeSet, HashSet};
 use std::io;
 use std::path::Path;
 
 use qdrant_edge::{
-    EdgeShard, PointId, PointStructPersisted, Record, ScrollRequest, VectorInternal, VectorStructInternal,
-    WithPayloadInterface, WithVector,
+    EdgeShard, PointId, PointStructPersisted, Record, ScrollRequest, WithPayloadInterface, WithVector,
 };
 use uuid::Uuid;
 
-use super::build::{Build, point_id};
+use super::build::Build;
+use super::engine::{point_id, read_embedding, read_uuid};
 use super::generations::{self, BuildError};
 use super::journal::Journal;
-use super::private_copy;
-use crate::chat::Vector;
 use crate::retrieval::bm25::Analyzer;
+use crate::retrieval::description::{DENSE_VECTOR, Manifest, OFFLINE_VECTOR};
 use crate::retrieval::payload::{FILE_KEY, LANGUAGE_KEY};
-use crate::retrieval::{DENSE, Manifest, OFFLINE, Point, Stored, StoredPoint, is_among};
+use crate::retrieval::points::{Point, StoredPoint, StoredPoints, is_at_or_below};
 
 /// Points of other roots that are copied at once.
-const COPIED: usize = 256;
+const COPY_BATCH: usize = 256;
 
-/// A generation being written.
-pub struct Writer {
+/// Writes a new generation of the index for one documentation root.
+pub struct EmbeddedWriter {
     build: Build,
-    /// The generation before, unless its vectors are of no use.
-    old: Option<Old>,
+    /// The generation before, unless its vectors cannot be used again.
+    previous: Option<PreviousGeneration>,
     journal: Journal,
     /// Payload key and value of this root's passages.
     root: (&'static str, String),
-    /// Name of the embedding.
-    vector: &'static str,
-    /// What was written of this root.
-    seen: HashSet<Uuid>,
+    /// Name of the vector that holds the embedding.
+    vector_name: &'static str,
+    /// Ids of this root's passages that this run has written.
+    current_ids: HashSet<Uuid>,
 }
 
-/// A private copy of the generation before. The shard closes before its folder goes.
-struct Old {
+/// Holds a private copy of the generation before. The shard closes before its folder goes.
+struct PreviousGeneration {
     shard: EdgeShard,
     _folder: tempfile::TempDir,
 }
 
-impl std::fmt::Debug for Writer {
+impl std::fmt::Debug for EmbeddedWriter {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Writer").field("build", &self.build).finish_non_exhaustive()
+        f.debug_struct("EmbeddedWriter").field("build", &self.build).finish_non_exhaustive()
     }
 }
 
-impl Writer {
-    /// Begins a generation under `data` for about `points` points of the root that has this payload key and value.
+impl EmbeddedWriter {
+    /// Begins a generation under `data` for about `points` points of the root that has this payload key and
+    /// value.
     ///
     /// # Errors
     ///
-    /// What keeps it from being built, among it that the other roots were embedded with another model.
+    /// The generation cannot be built; one cause is that another model embedded the other roots.
     pub fn begin(
         data: &Path,
         manifest: Manifest,
@@ -63,125 +63,127 @@ impl Writer {
         points: usize,
     ) -> Result<Self, BuildError> {
         let mut keyed = manifest.clone();
-        // What other roots are filtered by stays fast.
+        // Filters by the keys of other roots stay fast.
         keyed
             .filter_keys
             .extend(generations::current_manifest(data).into_iter().flat_map(|old| old.filter_keys));
         let build = Build::begin(data, keyed, analyzer, points)?;
-        let old = Old::open(data, &manifest, &root)?;
+        let previous = PreviousGeneration::open(data, &manifest, &root)?;
         let journal = Journal::open(data, &manifest.model, manifest.dimensions)
             .map_err(|error| BuildError::Io(data.join("embedded.part"), error))?;
-        let vector = if manifest.dimensions == 0 { OFFLINE } else { DENSE };
-        Ok(Self { build, old, journal, root, vector, seen: HashSet::new() })
+        let vector_name = if manifest.dimensions == 0 { OFFLINE_VECTOR } else { DENSE_VECTOR };
+        Ok(Self { build, previous, journal, root, vector_name, current_ids: HashSet::new() })
     }
 
-    /// What the generation before holds under these ids.
+    /// Fetches the points that the generation before holds under `ids`.
     ///
     /// # Errors
     ///
-    /// What the engine said.
-    pub fn stored(&self, ids: &[Uuid]) -> Result<Stored, BuildError> {
-        let Some(old) = &self.old else { return Ok(Stored::new()) };
+    /// The engine failed.
+    pub fn fetch_stored(&self, ids: &[Uuid]) -> Result<StoredPoints, BuildError> {
+        let Some(previous) = &self.previous else { return Ok(StoredPoints::new()) };
         let points: Vec<PointId> = ids.iter().map(|id| point_id(*id)).collect();
         let payload = Some(WithPayloadInterface::Bool(true));
-        let vectors = Some(WithVector::Selector(vec![self.vector.to_owned()]));
-        let records = old.shard.retrieve(&points, payload, vectors).map_err(engine)?;
+        let vectors = Some(WithVector::Selector(vec![self.vector_name.to_owned()]));
+        let records = previous.shard.retrieve(&points, payload, vectors).map_err(engine_error)?;
         let read = |record: Record| {
-            let PointId::Uuid(id) = record.id else { return None };
             let payload = record.payload.map(|payload| payload.0).unwrap_or_default();
-            let vector = embedding(record.vector?)?;
-            Some((Uuid::from_bytes(*id.as_bytes()), StoredPoint { payload, vector, is_whole: true }))
+            let vector = read_embedding(record.vector?)?;
+            Some((read_uuid(record.id)?, StoredPoint { payload, vector, is_complete: true }))
         };
         Ok(records.into_iter().filter_map(read).collect())
     }
 
-    /// The vector that an earlier run, which was cut off, made of what has this hash.
+    /// Returns the vector that an earlier, interrupted run made of the text with this hash; `None` where there
+    /// is none.
     ///
     /// # Errors
     ///
-    /// That the journal cannot be read.
-    pub fn recall(&mut self, hash: Uuid) -> Result<Option<Vec<f32>>, BuildError> {
+    /// The journal cannot be read.
+    pub fn interrupted_vector(&mut self, hash: Uuid) -> Result<Option<Vec<f32>>, BuildError> {
         self.journal.get(hash).map_err(|error| BuildError::Io("embedded.part".into(), error))
     }
 
-    /// Keeps fresh vectors by their hashes, in case this run is cut off.
+    /// Writes new vectors to the journal by their hashes, in case this run is interrupted.
     ///
     /// # Errors
     ///
-    /// That the journal cannot be written.
-    pub fn remember(&mut self, vectors: &[(Uuid, &[f32])]) -> Result<(), BuildError> {
-        self.journal.keep(vectors).map_err(|error| BuildError::Io("embedded.part".into(), error))
+    /// The journal cannot be written.
+    pub fn journal(&mut self, vectors: &[(Uuid, &[f32])]) -> Result<(), BuildError> {
+        self.journal.append(vectors).map_err(|error| BuildError::Io("embedded.part".into(), error))
     }
 
     /// Adds passages of this root.
     ///
     /// # Errors
     ///
-    /// What the engine said, or that the disk has filled up.
+    /// The engine failed, or the disk has filled up.
     pub fn write(&mut self, points: Vec<Point>) -> Result<(), BuildError> {
-        self.seen.extend(points.iter().map(|point| point.id));
+        self.current_ids.extend(points.iter().map(|point| point.id));
         self.build.add(points)
     }
 
-    /// Copies the other roots' passages, and those of this root that come from `kept_files` or from folders among them,
-    /// and makes the generation the current one. Returns how many passages of this root are gone.
+    /// Copies the other roots' passages, and those of this root that come from `kept_files` or from folders
+    /// among them, and makes the generation the current one. Returns the number of this root's passages that
+    /// are deleted.
     ///
     /// # Errors
     ///
-    /// What the engine or the file system said; the current generation is then the old one.
+    /// The engine or the file system failed; the current generation is then the old one.
     pub fn finish(mut self, kept_files: &[String]) -> Result<usize, BuildError> {
         let mut deleted = 0;
-        if let Some(old) = self.old.take() {
+        if let Some(previous) = self.previous.take() {
             let mut languages = BTreeSet::new();
-            old.each(|records| {
-                let unseen = records.into_iter().filter(|record| !self.has_seen(record));
-                let (gone, others): (Vec<_>, Vec<_>) = unseen.partition(|record| {
-                    is_of(record, &self.root)
-                        && !text(record, FILE_KEY).is_some_and(|file| is_among(file, kept_files))
+            previous.for_each_batch(|records| {
+                let replaced =
+                    |record: &Record| read_uuid(record.id).is_some_and(|id| self.current_ids.contains(&id));
+                let others = records.into_iter().filter(|record| !replaced(record));
+                let (gone, others): (Vec<_>, Vec<_>) = others.partition(|record| {
+                    is_of_root(record, &self.root)
+                        && !payload_text(record, FILE_KEY).is_some_and(|file| is_at_or_below(file, kept_files))
                 });
                 deleted += gone.len();
                 languages.extend(
-                    others.iter().map(|record| text(record, LANGUAGE_KEY).unwrap_or_default().to_owned()),
+                    others
+                        .iter()
+                        .map(|record| payload_text(record, LANGUAGE_KEY).unwrap_or_default().to_owned()),
                 );
-                self.build.insert(others.into_iter().filter_map(persisted).collect())
+                self.build.insert(others.into_iter().filter_map(edge_point).collect())
             })?;
             self.build.add_languages(languages);
         }
         let (_, lock) = self.build.publish_locked()?;
-        // While nobody else writes: another run may be about to open it.
+        // Removed under the lock: another run may be about to open the journal.
         if let Err(cause) = self.journal.remove() {
             tracing::warn!(%cause, "what was embedded is in the index, and could not be removed beside it");
         }
         drop(lock);
         Ok(deleted)
     }
-
-    fn has_seen(&self, record: &Record) -> bool {
-        matches!(record.id, PointId::Uuid(id) if self.seen.contains(&Uuid::from_bytes(*id.as_bytes())))
-    }
 }
 
-/// A text in a point's payload.
-fn text<'a>(record: &'a Record, key: &str) -> Option<&'a str> {
+/// Returns a text in a point's payload.
+fn payload_text<'a>(record: &'a Record, key: &str) -> Option<&'a str> {
     record.payload.as_ref()?.0.get(key)?.as_str()
 }
 
-fn is_of(record: &Record, (key, value): &(&'static str, String)) -> bool {
-    text(record, key) == Some(value)
+/// Reports whether a point is of the root with this payload key and value.
+fn is_of_root(record: &Record, (key, value): &(&'static str, String)) -> bool {
+    payload_text(record, key) == Some(value)
 }
 
-impl Old {
-    /// A copy of the current generation; none where there is none. One that cannot be read is an error: the other roots'
-    /// passages are in it.
+impl PreviousGeneration {
+    /// Copies the current generation, where there is one. A generation that cannot be read is an error, because
+    /// it holds the other roots' passages.
     fn copy(data: &Path) -> Result<Option<(Self, Manifest)>, BuildError> {
-        if generations::current(data).map_err(|error| BuildError::Io(data.to_owned(), error))?.is_none() {
+        if generations::current_name(data).map_err(|error| BuildError::Io(data.to_owned(), error))?.is_none() {
             return Ok(None);
         }
         let unreadable = |cause: &dyn std::fmt::Display| BuildError::Unreadable {
             path: data.to_owned(),
             cause: cause.to_string(),
         };
-        let (_, folder, manifest) = private_copy(data).map_err(|error| match error.kind() {
+        let (_, folder, manifest) = generations::private_copy(data).map_err(|error| match error.kind() {
             io::ErrorKind::StorageFull => BuildError::Io(data.to_owned(), error),
             _ => unreadable(&error),
         })?;
@@ -189,43 +191,46 @@ impl Old {
         Ok(Some((Self { shard, _folder: folder }, manifest)))
     }
 
-    /// The current generation. One of another model is of no use; that is an error where it holds other roots, whose
-    /// passages would be lost.
+    /// Opens the current generation. `None` stands for a generation of another model, whose vectors cannot be
+    /// used; it is an error where it holds other roots, whose passages would be lost.
     fn open(data: &Path, wanted: &Manifest, root: &(&'static str, String)) -> Result<Option<Self>, BuildError> {
-        let Some((old, manifest)) = Self::copy(data)? else { return Ok(None) };
-        let unfit = manifest.unfit(&wanted.model);
-        if unfit.is_none() && manifest.dimensions == wanted.dimensions {
-            return Ok(Some(old));
+        let Some((previous, manifest)) = Self::copy(data)? else { return Ok(None) };
+        let cause = manifest.incompatibility(&wanted.model);
+        if cause.is_none() && manifest.dimensions == wanted.dimensions {
+            return Ok(Some(previous));
         }
         let mut others = BTreeSet::new();
-        old.each(|records| {
-            let foreign = records.iter().filter(|record| !is_of(record, root));
-            others.extend(foreign.filter_map(|record| text(record, root.0)).map(str::to_owned));
+        previous.for_each_batch(|records| {
+            let foreign = records.iter().filter(|record| !is_of_root(record, root));
+            others.extend(foreign.filter_map(|record| payload_text(record, root.0)).map(str::to_owned));
             Ok(())
         })?;
         if others.is_empty() {
             return Ok(None);
         }
         let others: Vec<String> = others.into_iter().collect();
-        Err(BuildError::Unfit {
+        Err(BuildError::Incompatible {
             path: data.to_owned(),
-            cause: unfit.unwrap_or_else(|| "has vectors of another size".to_owned()),
+            cause: cause.unwrap_or_else(|| "has vectors of another size".to_owned()),
             others: others.join(", "),
         })
     }
 
-    /// Goes through all points, a batch at a time.
-    fn each(&self, mut take: impl FnMut(Vec<Record>) -> Result<(), BuildError>) -> Result<(), BuildError> {
+    /// Calls `visit` with all points, a batch at a time.
+    fn for_each_batch(
+        &self,
+        mut visit: impl FnMut(Vec<Record>) -> Result<(), BuildError>,
+    ) -> Result<(), BuildError> {
         let mut offset = None;
         loop {
             let request = ScrollRequest {
                 offset,
-                limit: Some(COPIED),
+                limit: Some(COPY_BATCH),
                 with_vector: WithVector::Bool(true),
                 ..ScrollRequest::default()
             };
-            let (records, next) = self.shard.scroll(request).map_err(engine)?;
-            take(records)?;
+            let (records, next) = self.shard.scroll(request).map_err(engine_error)?;
+            visit(records)?;
             match next {
                 Some(next) => offset = Some(next),
                 None => return Ok(()),
@@ -234,23 +239,11 @@ impl Old {
     }
 }
 
-/// A point as another generation stores it.
-fn persisted(record: Record) -> Option<PointStructPersisted> {
+/// Returns a point in the form in which the engine stores it; `None` for a point without vectors.
+fn edge_point(record: Record) -> Option<PointStructPersisted> {
     Some(PointStructPersisted { id: record.id, vector: record.vector?.into(), payload: record.payload })
 }
 
-/// The embedding among a point's vectors.
-pub(super) fn embedding(vector: VectorStructInternal) -> Option<Vector> {
-    let VectorStructInternal::Named(mut named) = vector else { return None };
-    match named.remove(DENSE).or_else(|| named.remove(OFFLINE))? {
-        VectorInternal::Dense(dense) => Some(Vector::Dense(dense)),
-        VectorInternal::Sparse(sparse) => {
-            Some(Vector::Sparse(sparse.indices.into_iter().zip(sparse.values).collect()))
-        }
-        VectorInternal::MultiDense(_) => None,
-    }
-}
-
-fn engine(error: qdrant_edge::OperationError) -> BuildError {
+fn engine_error(error: qdrant_edge::OperationError) -> BuildError {
     BuildError::Engine(error.to_string())
 }

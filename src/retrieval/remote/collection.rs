@@ -1,31 +1,40 @@
-//! A look at the collection before it is searched: whether it is there, which of its vectors to search, and whether
-//! passages can be read from its payload.
+//! Inspects a collection before it is searched or written: finds it, picks the vectors to search, and checks
+//! that passages can be read from its payloads.
 
-use qdrant_client::qdrant::{CollectionInfo, ScrollPointsBuilder, vectors_config};
+use std::collections::HashMap;
+
+use qdrant_client::qdrant::{
+    CollectionInfo, Query, QueryPointsBuilder, ScrollPointsBuilder, VectorInput, VectorParams, vectors_config,
+};
 use qdrant_client::{Qdrant, QdrantError};
 use tonic::Code;
 
-use super::writer::METADATA_KEY;
-use super::{OPEN_TIMEOUT, code, fault, json, within};
-use crate::config::RemoteConfig;
-use crate::retrieval::payload::{self, Payload, Reading};
-use crate::retrieval::{Description, Error, Manifest, OFFLINE, OpenError, SAMPLE_POINTS};
+use super::connection::{OPEN_TIMEOUT, open_error, with_deadline};
+use super::wire::{bm25_document, read_payload, retrieval_error, status_code};
+use crate::config::{OFFLINE_MODEL, RemoteConfig};
+use crate::retrieval::bm25::Analyzer;
+use crate::retrieval::description::{Description, KEY_SAMPLE_POINTS, Manifest, OFFLINE_VECTOR};
+use crate::retrieval::error::OpenError;
+use crate::retrieval::payload::{self, Payload, PayloadReader};
 
-/// What the collection holds and what of it is searched.
+/// Key of the collection's metadata under which Docent keeps its manifest.
+const METADATA_KEY: &str = "docent";
+
+/// Returns a description of the collection, with the vectors to search.
 ///
 /// # Errors
 ///
-/// That the server is not reachable, or what about the collection has to change.
-pub(super) async fn look(
+/// The server is not reachable, or the collection or a setting has to change.
+pub(super) async fn inspect(
     client: &Qdrant,
     config: &RemoteConfig,
-    reading: &Reading,
+    reader: &PayloadReader,
 ) -> Result<Description, OpenError> {
-    let info = read_collection(client, config).await?;
-    let mut description = describe(config, &info)?;
-    let payloads = scroll_payloads(client, config).await?;
-    let keys = payload::keys(&payloads);
-    if !payloads.is_empty() && payloads.iter().all(|payload| reading.passage(payload, 0.0).is_none()) {
+    let info = fetch_info(client, config).await?;
+    let description = describe(config, &info)?;
+    let payloads = fetch_payloads(client, config).await?;
+    let payload_keys = payload::key_paths(&payloads);
+    if !payloads.is_empty() && payloads.iter().all(|payload| reader.read_passage(payload, 0.0).is_none()) {
         let tried = match &config.keys.text {
             Some(key) => format!("the payload key {key:?}"),
             None => "the usual payload keys".to_owned(),
@@ -33,122 +42,198 @@ pub(super) async fn look(
         return Err(OpenError::Unusable(format!(
             "{}: no text under {tried}; set PAYLOAD_TEXT_KEY to one of: {}",
             description.place,
-            keys.join(", ")
+            payload_keys.join(", ")
         )));
     }
-    description.payload_keys = keys;
-    Ok(description)
+    Ok(Description { payload_keys, ..description })
 }
 
-async fn read_collection(client: &Qdrant, config: &RemoteConfig) -> Result<CollectionInfo, OpenError> {
-    let unusable = |cause: &str| OpenError::Unusable(format!("Qdrant at {}: {cause}", config.url));
-    let call = client.collection_info(&config.collection);
-    match within(OPEN_TIMEOUT, call).await {
-        Ok(response) => response.result.ok_or_else(|| unusable("sent no description of the collection")),
-        Err(error) if code(&error) == Some(Code::NotFound) => {
-            let there = within(OPEN_TIMEOUT, client.list_collections()).await.map_err(open_error(config))?;
-            let names: Vec<String> = there.collections.into_iter().map(|collection| collection.name).collect();
-            let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
-            let wanted = &config.collection;
-            Err(unusable(&format!(
-                "there is no collection {wanted:?}; set QDRANT_COLLECTION_NAME to one that exists ({names})"
-            )))
+/// Returns the collection and its server in words.
+pub(super) fn place(config: &RemoteConfig) -> String {
+    format!("collection {:?} at {}", config.collection, config.url)
+}
+
+/// Reads the manifest that Docent wrote into the collection's metadata; `None` where another indexer made the
+/// collection, or where the server is older than 1.16 and keeps no metadata.
+pub(super) fn read_manifest(info: Option<&CollectionInfo>) -> Option<Manifest> {
+    let value = info?.config.as_ref()?.metadata.get(METADATA_KEY)?;
+    serde_json::from_value(value.clone().into()).ok()
+}
+
+/// Returns the metadata that holds a manifest.
+pub(super) fn manifest_metadata(manifest: &Manifest) -> HashMap<String, serde_json::Value> {
+    HashMap::from([(METADATA_KEY.to_owned(), serde_json::to_value(manifest).unwrap_or_default())])
+}
+
+/// Returns why a collection with this manifest and searched vector cannot be searched with `model`; `None` if
+/// it can.
+pub(super) fn incompatibility(manifest: Option<&Manifest>, vector_name: &str, model: &str) -> Option<String> {
+    match (manifest, vector_name == OFFLINE_VECTOR, model == OFFLINE_MODEL) {
+        (Some(manifest), _, _) => manifest.incompatibility(model),
+        (None, true, false) => Some("was embedded offline: set EMBEDDING_MODEL=offline".to_owned()),
+        (None, false, true) => {
+            Some("was not embedded offline: set EMBEDDING_MODEL to the model that embedded it".to_owned())
+        }
+        (None, _, _) => None,
+    }
+}
+
+/// Drops the sparse vector from the description where the server cannot compute BM25 by itself; the log says
+/// so, with the `consequence`.
+pub(super) async fn drop_sparse_without_bm25(
+    client: &Qdrant,
+    config: &RemoteConfig,
+    description: &mut Description,
+    consequence: &str,
+) -> Result<(), OpenError> {
+    let Some(sparse) = &description.sparse_name else { return Ok(()) };
+    if !computes_bm25(client, config, sparse).await? {
+        tracing::warn!(sparse, "this Qdrant does not compute BM25 (1.15 does): {consequence}");
+        description.sparse_name = None;
+    }
+    Ok(())
+}
+
+/// Reports whether the server computes BM25 vectors by itself.
+async fn computes_bm25(client: &Qdrant, config: &RemoteConfig, sparse: &str) -> Result<bool, OpenError> {
+    let probe = bm25_document("documentation".to_owned(), Analyzer::ENGLISH);
+    let query = QueryPointsBuilder::new(&config.collection).query(Query::from(VectorInput::from(probe)));
+    match with_deadline(OPEN_TIMEOUT, client.query(query.using(sparse).limit(1))).await {
+        Ok(_) => Ok(true),
+        // A server without inference says Internal, an older one InvalidArgument.
+        Err(error)
+            if matches!(
+                status_code(&error),
+                Some(Code::Internal | Code::InvalidArgument | Code::Unimplemented)
+            ) =>
+        {
+            tracing::debug!(cause = %retrieval_error(&error), "BM25 is refused");
+            Ok(false)
         }
         Err(error) => Err(open_error(config)(error)),
     }
 }
 
-pub(super) fn open_error(config: &RemoteConfig) -> impl Fn(QdrantError) -> OpenError {
-    |error| match fault(&error) {
-        Error::Refused(cause) => OpenError::Unusable(format!(
-            "Qdrant at {} refuses: {cause}; check QDRANT_URL, QDRANT_API_KEY and QDRANT_COLLECTION_NAME",
-            config.url
-        )),
-        other => {
-            OpenError::Unreachable(format!("Qdrant at {} is out of reach: {other}; see QDRANT_URL", config.url))
+async fn fetch_info(client: &Qdrant, config: &RemoteConfig) -> Result<CollectionInfo, OpenError> {
+    match with_deadline(OPEN_TIMEOUT, client.collection_info(&config.collection)).await {
+        Ok(response) => response.result.ok_or_else(|| {
+            OpenError::Unusable(format!("Qdrant at {}: sent no description of the collection", config.url))
+        }),
+        Err(error) if status_code(&error) == Some(Code::NotFound) => {
+            Err(missing_collection(client, config).await.unwrap_or_else(open_error(config)))
         }
+        Err(error) => Err(open_error(config)(error)),
     }
 }
 
-async fn scroll_payloads(client: &Qdrant, config: &RemoteConfig) -> Result<Vec<Payload>, OpenError> {
-    let request = ScrollPointsBuilder::new(&config.collection).limit(SAMPLE_POINTS).with_payload(true);
-    let response = within(OPEN_TIMEOUT, client.scroll(request)).await.map_err(open_error(config))?;
-    Ok(response.result.into_iter().map(|point| json(point.payload)).collect())
+/// Returns the error for a collection that is not there, with the names of those that are.
+async fn missing_collection(client: &Qdrant, config: &RemoteConfig) -> Result<OpenError, QdrantError> {
+    let response = with_deadline(OPEN_TIMEOUT, client.list_collections()).await?;
+    let names: Vec<String> = response.collections.into_iter().map(|collection| collection.name).collect();
+    let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+    Ok(OpenError::Unusable(format!(
+        "Qdrant at {}: there is no collection {:?}; set QDRANT_COLLECTION_NAME to one that exists ({names})",
+        config.url, config.collection
+    )))
 }
 
-/// Chooses the vectors to search.
+async fn fetch_payloads(client: &Qdrant, config: &RemoteConfig) -> Result<Vec<Payload>, OpenError> {
+    let request = ScrollPointsBuilder::new(&config.collection).limit(KEY_SAMPLE_POINTS).with_payload(true);
+    let response = with_deadline(OPEN_TIMEOUT, client.scroll(request)).await.map_err(open_error(config))?;
+    Ok(response.result.into_iter().map(|point| read_payload(point.payload)).collect())
+}
+
+/// Describes a collection by what the server says of it; the keys of its payloads are still unknown.
 fn describe(config: &RemoteConfig, info: &CollectionInfo) -> Result<Description, OpenError> {
-    let params = info.config.as_ref().and_then(|config| config.params.as_ref());
-    let all = match params.and_then(|params| params.vectors_config.as_ref()).and_then(|c| c.config.as_ref()) {
-        Some(vectors_config::Config::Params(single)) => vec![(String::new(), single)],
-        Some(vectors_config::Config::ParamsMap(map)) => map.map.iter().map(|(n, p)| (n.clone(), p)).collect(),
-        None => Vec::new(),
-    };
-    // A multivector (late interaction) cannot be searched with one embedding.
-    let mut dense: Vec<_> = all.into_iter().filter(|(_, params)| params.multivector_config.is_none()).collect();
-    dense.sort_by(|a, b| a.0.cmp(&b.0));
-    let mut sparse: Vec<String> = info
-        .config
-        .iter()
-        .filter_map(|config| config.params.as_ref()?.sparse_vectors_config.as_ref())
-        .flat_map(|sparse| sparse.map.keys().cloned())
-        .collect();
-    sparse.sort();
-    let offline = Description {
+    let (dense, sparse) = (dense_vectors(info), sparse_vectors(info));
+    let picked = pick_vectors(config, &dense, &sparse)?;
+    Ok(Description {
         place: place(config),
         points: info.points_count.unwrap_or(0),
-        dense: dense.iter().map(|(name, params)| (name.clone(), params.size)).collect(),
-        sparse: sparse.clone(),
-        vector_name: OFFLINE.to_owned(),
-        dimensions: 0,
-        distance: "Dot with IDF".to_owned(),
-        sparse_name: None,
+        dense: dense.iter().map(|(name, params)| ((*name).to_owned(), params.size)).collect(),
+        sparse,
+        vector_name: picked.vector_name,
+        dimensions: picked.dimensions,
+        distance: picked.distance,
+        sparse_name: picked.sparse_name,
         payload_keys: Vec::new(),
         indexed_keys: info.payload_schema.keys().cloned().collect(),
-        manifest: manifest(Some(info)),
-    };
-    if dense.is_empty() && sparse == [OFFLINE] {
-        return Ok(offline);
-    }
-    let names: Vec<&str> = dense.iter().map(|(name, _)| name.as_str()).collect();
-    let chosen =
-        choose("QDRANT_VECTOR_NAME", "dense", config.vector_name.as_deref(), &names, &config.collection)?;
-    let Some((name, params)) = chosen.and_then(|chosen| dense.iter().find(|(name, _)| name == chosen)) else {
-        return Err(OpenError::Unusable(format!(
-            "collection {:?} has no dense vector to search",
-            config.collection
-        )));
-    };
-    let sparse_names: Vec<&str> = sparse.iter().map(String::as_str).collect();
-    let sparse_name = choose(
-        "QDRANT_SPARSE_NAME",
-        "sparse",
-        config.sparse_name.as_deref(),
-        &sparse_names,
-        &config.collection,
-    )?
-    .map(str::to_owned);
-    Ok(Description {
-        vector_name: name.clone(),
-        dimensions: usize::try_from(params.size).unwrap_or(0),
-        distance: params.distance().as_str_name().to_owned(),
-        sparse_name,
-        ..offline
+        manifest: read_manifest(Some(info)),
     })
 }
 
-pub(super) fn place(config: &RemoteConfig) -> String {
-    format!("collection {:?} at {}", config.collection, config.url)
+/// Lists the dense vectors that one embedding can search, by name. A multivector (late interaction) is none of
+/// them.
+fn dense_vectors(info: &CollectionInfo) -> Vec<(&str, &VectorParams)> {
+    let params = info.config.as_ref().and_then(|config| config.params.as_ref());
+    let vectors = params.and_then(|params| params.vectors_config.as_ref()?.config.as_ref());
+    let mut dense: Vec<(&str, &VectorParams)> = match vectors {
+        Some(vectors_config::Config::Params(only)) => vec![("", only)],
+        Some(vectors_config::Config::ParamsMap(map)) => {
+            map.map.iter().map(|(name, params)| (name.as_str(), params)).collect()
+        }
+        None => Vec::new(),
+    };
+    dense.retain(|(_, params)| params.multivector_config.is_none());
+    dense.sort_by_key(|(name, _)| *name);
+    dense
 }
 
-/// What Docent wrote into the collection's metadata, if it made the collection.
-pub(super) fn manifest(info: Option<&CollectionInfo>) -> Option<Manifest> {
-    let value = info?.config.as_ref()?.metadata.get(METADATA_KEY)?;
-    serde_json::from_value(value.clone().into()).ok()
+/// Lists the names of the sparse vectors.
+fn sparse_vectors(info: &CollectionInfo) -> Vec<String> {
+    let params = info.config.as_ref().and_then(|config| config.params.as_ref());
+    let vectors = params.and_then(|params| params.sparse_vectors_config.as_ref());
+    let mut names: Vec<String> = vectors.into_iter().flat_map(|sparse| sparse.map.keys().cloned()).collect();
+    names.sort();
+    names
 }
 
-/// The vector the setting names, the only one, or none; several without a setting stop the start.
-fn choose<'a>(
+/// Names the vectors that are searched.
+#[derive(Debug, PartialEq)]
+struct PickedVectors {
+    vector_name: String,
+    /// Size of the vector; 0 where it is sparse.
+    dimensions: usize,
+    distance: String,
+    /// The sparse vector beside a dense one.
+    sparse_name: Option<String>,
+}
+
+/// Picks the vectors to search. The one that Docent writes offline is searched alone, where there is no other.
+fn pick_vectors(
+    config: &RemoteConfig,
+    dense: &[(&str, &VectorParams)],
+    sparse: &[String],
+) -> Result<PickedVectors, OpenError> {
+    if dense.is_empty() && sparse == [OFFLINE_VECTOR] {
+        return Ok(PickedVectors {
+            vector_name: OFFLINE_VECTOR.to_owned(),
+            dimensions: 0,
+            distance: "Dot with IDF".to_owned(),
+            sparse_name: None,
+        });
+    }
+    let collection = &config.collection;
+    let names: Vec<&str> = dense.iter().map(|(name, _)| *name).collect();
+    let wanted = config.vector_name.as_deref();
+    let name = pick_vector("QDRANT_VECTOR_NAME", "dense", wanted, &names, collection)?;
+    let Some((name, params)) = name.and_then(|name| dense.iter().find(|(other, _)| *other == name)) else {
+        return Err(OpenError::Unusable(format!("collection {collection:?} has no dense vector to search")));
+    };
+    let sparse: Vec<&str> = sparse.iter().map(String::as_str).collect();
+    let wanted = config.sparse_name.as_deref();
+    let sparse_name = pick_vector("QDRANT_SPARSE_NAME", "sparse", wanted, &sparse, collection)?;
+    Ok(PickedVectors {
+        vector_name: (*name).to_owned(),
+        dimensions: usize::try_from(params.size).unwrap_or(0),
+        distance: params.distance().as_str_name().to_owned(),
+        sparse_name: sparse_name.map(str::to_owned),
+    })
+}
+
+/// Picks the vector that the setting names, or the only one; `None` where there is none. Several without a
+/// setting are an error, which stops the start.
+fn pick_vector<'a>(
     setting: &str,
     kind: &str,
     wanted: Option<&'a str>,

@@ -1,4 +1,5 @@
-//! The connection to a Qdrant server, which all calls share, and which is replaced when nothing comes over it any more.
+//! Holds the connection to a Qdrant server, which all calls share, and replaces it when nothing comes over it
+//! any more.
 
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
@@ -7,34 +8,40 @@ use qdrant_client::{Qdrant, QdrantError};
 use secrecy::ExposeSecret as _;
 use tonic::Code;
 
-use super::{OPEN_TIMEOUT, code};
+use super::wire::{retrieval_error, status_code};
 use crate::config::RemoteConfig;
+use crate::retrieval::error::{Error, OpenError};
 
-/// The client's own timeout only backs Docent's: it tries again once by itself, so a frozen server would cost twice.
+/// Bound of each call while a collection is opened.
+pub(super) const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time by which the client's own timeout exceeds Docent's, which it only backs: the client tries again once by
+/// itself, so a frozen server would cost twice its timeout.
 const CLIENT_MARGIN: Duration = Duration::from_secs(5);
-/// How long a connection may take to open.
+/// Time a connection may take to open.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// The connection.
+/// Shares one client among all calls.
 pub(super) struct Connection {
+    /// A std lock, because it is held for one clone or one assignment and never across an `await`. Poisoning is
+    /// ignored: the value is one pointer, which a panic cannot leave half written.
     client: RwLock<Arc<Qdrant>>,
     config: RemoteConfig,
     timeout: Duration,
 }
 
 impl Connection {
-    /// Begins with `client`; a call that has not been answered for `timeout` replaces it.
+    /// Starts with `client`; a call that has not been answered for `timeout` replaces it.
     pub(super) fn new(client: Qdrant, config: RemoteConfig, timeout: Duration) -> Self {
         Self { client: RwLock::new(Arc::new(client)), config, timeout }
     }
 
-    /// A call that begins now.
-    pub(super) fn call(&self) -> Call<'_> {
+    /// Starts the clock of a call over the connection.
+    pub(super) fn start_call(&self) -> Call<'_> {
         let client = Arc::clone(&self.client.read().unwrap_or_else(PoisonError::into_inner));
-        Call { connection: self, client, began: Instant::now(), ended: false }
+        Call { connection: self, client, began: Instant::now(), has_answer: false }
     }
 
-    /// Takes a new client in place of `old`, unless another call has done so already.
+    /// Replaces the client `old` by a new one, unless another call has done so already.
     fn replace(&self, old: &Arc<Qdrant>) {
         let mut client = self.client.write().unwrap_or_else(PoisonError::into_inner);
         if !Arc::ptr_eq(&client, old) {
@@ -47,33 +54,33 @@ impl Connection {
     }
 }
 
-/// A call over the shared connection. One that was given up on without an answer takes the connection out of use: a peer that
-/// is gone without a word, or a firewall that forgot it, would cost every later call its deadline until the operating system
-/// gives up, after minutes.
+/// Watches one call over the shared connection. A call that is dropped near its deadline without an answer
+/// takes the connection out of use: a peer that vanished silently, or a firewall that forgot the connection,
+/// would cost every later call its deadline until the operating system closes the connection, after minutes.
 pub(super) struct Call<'a> {
     connection: &'a Connection,
     pub(super) client: Arc<Qdrant>,
     began: Instant,
-    ended: bool,
+    has_answer: bool,
 }
 
 impl Call<'_> {
-    /// An answer has come, unless it is the error of a missed deadline.
-    pub(super) fn ended(&mut self, error: Option<&QdrantError>) {
-        self.ended = error.and_then(code) != Some(Code::DeadlineExceeded);
+    /// Records the end of the call; any `error` but a missed deadline is an answer, too.
+    pub(super) fn record_end(&mut self, error: Option<&QdrantError>) {
+        self.has_answer = error.and_then(status_code) != Some(Code::DeadlineExceeded);
     }
 }
 
 impl Drop for Call<'_> {
     fn drop(&mut self) {
-        // Dropped sooner, it was its reader who left.
-        if !self.ended && self.began.elapsed() >= self.connection.timeout / 10 * 9 {
+        // A call that is dropped sooner was left by its reader.
+        if !self.has_answer && self.began.elapsed() >= self.connection.timeout / 10 * 9 {
             self.connection.replace(&self.client);
         }
     }
 }
 
-/// A client, which connects with its first call.
+/// Builds a client, which connects with its first call.
 pub(super) fn connect(config: &RemoteConfig, timeout: Duration) -> Result<Qdrant, QdrantError> {
     let mut builder = Qdrant::from_url(&config.url)
         .timeout(timeout.max(OPEN_TIMEOUT) + CLIENT_MARGIN)
@@ -85,4 +92,32 @@ pub(super) fn connect(config: &RemoteConfig, timeout: Duration) -> Result<Qdrant
         builder = builder.api_key(key.expose_secret());
     }
     builder.build()
+}
+
+/// Builds a client for the start of a command, where an unusable address is the operator's to mend.
+pub(super) fn connect_at_start(config: &RemoteConfig, timeout: Duration) -> Result<Qdrant, OpenError> {
+    connect(config, timeout).map_err(|error| OpenError::Unusable(format!("QDRANT_URL: {error}")))
+}
+
+/// Bounds a call by a deadline; missing it gives the error with which the server would say so. The client's own
+/// retry counts towards the deadline.
+pub(super) async fn with_deadline<T>(
+    timeout: Duration,
+    call: impl Future<Output = Result<T, QdrantError>>,
+) -> Result<T, QdrantError> {
+    let missed = |_| Err(tonic::Status::deadline_exceeded("no answer in time").into());
+    tokio::time::timeout(timeout, call).await.unwrap_or_else(missed)
+}
+
+/// Converts a failed call of the start into a sentence that names the settings to look at.
+pub(super) fn open_error(config: &RemoteConfig) -> impl Fn(QdrantError) -> OpenError {
+    |error| match retrieval_error(&error) {
+        Error::Refused(cause) => OpenError::Unusable(format!(
+            "Qdrant at {} refuses: {cause}; check QDRANT_URL, QDRANT_API_KEY and QDRANT_COLLECTION_NAME",
+            config.url
+        )),
+        other => {
+            OpenError::Unreachable(format!("Qdrant at {} is out of reach: {other}; see QDRANT_URL", config.url))
+        }
+    }
 }
