@@ -6,12 +6,10 @@
 
 use std::time::Duration;
 
-use serde::Serialize;
-
 use crate::{provider, retrieval};
 
-/// Why a request failed.
-#[derive(Debug, thiserror::Error)]
+/// Names the reason why a request failed.
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
     /// 400 `malformed_json`: the body is not JSON, or did not arrive whole.
     #[error("the body is not JSON: {0}")]
@@ -69,7 +67,7 @@ pub enum Error {
 }
 
 /// One wrong field of a request: its name and what it must be, never its value.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FieldError {
     /// Path, as `history[0].role`.
     pub field: String,
@@ -92,31 +90,6 @@ pub struct Public {
     pub retryable: bool,
     /// How long to wait, where waiting helps.
     pub retry_after: Option<Duration>,
-}
-
-/// An RFC 9457 problem object, as a body or as the data of an `error` event.
-#[derive(Debug, Serialize)]
-pub struct Problem<'a> {
-    /// `urn:docent:problem:` and the code.
-    pub r#type: String,
-    /// A few words.
-    pub title: &'static str,
-    /// HTTP status.
-    pub status: u16,
-    /// A sentence a reader can be shown.
-    pub detail: &'static str,
-    /// The code clients switch on.
-    pub code: &'static str,
-    /// Whether the same request may succeed later.
-    pub retryable: bool,
-    /// The request's id.
-    pub request_id: &'a str,
-    /// Seconds to wait; absent where waiting does not help.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub retry_after: Option<u64>,
-    /// The wrong fields of an `invalid_request`.
-    #[serde(skip_serializing_if = "<[FieldError]>::is_empty")]
-    pub errors: &'a [FieldError],
 }
 
 /// How long a client is asked to wait where the server only knows that it is full.
@@ -189,22 +162,6 @@ impl Error {
         match self {
             Self::InvalidRequest(fields) => fields,
             _ => &[],
-        }
-    }
-
-    /// The problem object a client gets.
-    pub fn problem<'a>(&'a self, request_id: &'a str) -> Problem<'a> {
-        let public = self.public();
-        Problem {
-            r#type: format!("urn:docent:problem:{}", public.code),
-            title: public.title,
-            status: public.status,
-            detail: public.detail,
-            code: public.code,
-            retryable: public.retryable,
-            request_id,
-            retry_after: public.retry_after.map(whole_seconds),
-            errors: self.fields(),
         }
     }
 }
@@ -333,14 +290,13 @@ mod tests {
             (Error::Internal(text()), 500, "internal", false, None),
         ];
         for (error, status, code, retryable, retry_after) in table {
-            let problem = error.problem("id");
+            let public = error.public();
             assert_eq!(
-                (problem.status, problem.code, problem.retryable, problem.retry_after),
+                (public.status, public.code, public.retryable, public.retry_after.map(whole_seconds)),
                 (status, code, retryable, retry_after),
                 "{error}"
             );
-            let public = serde_json::to_string(&problem).expect("a problem serialises");
-            assert!(!public.contains("cause"), "a cause leaked into {public}");
+            assert!(!format!("{public:?}").contains("cause"), "a cause leaked into {public:?}");
         }
     }
 }

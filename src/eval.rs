@@ -8,7 +8,10 @@ use futures::StreamExt as _;
 use percent_encoding::percent_decode_str;
 use serde::{Deserialize, Serialize};
 
-use crate::chat::{AnswerEvent, Filter, Message, Page, Question, Role, Source, Status, Summary};
+use crate::chat::{
+    AnswerEvent, DEFAULT_TOP_K, Field, Message, OutOfBounds, Page, Question, QuestionParts, Role, Source,
+    Status, Summary,
+};
 use crate::error::Error;
 use crate::rag::{Progress, Rag};
 
@@ -62,12 +65,15 @@ pub struct PageOf {
 ///
 /// # Errors
 ///
-/// The first line that is no question, by its number.
+/// The first line that is no question, or whose question breaks a bound, by its number.
 pub fn read(text: &str) -> Result<Vec<Case>, String> {
     let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
     let cases: Result<Vec<Case>, String> = lines
         .map(|(number, line)| {
-            serde_json::from_str(line).map_err(|error| format!("line {}: {error}", number + 1))
+            let case: Case =
+                serde_json::from_str(line).map_err(|error| format!("line {}: {error}", number + 1))?;
+            question_of(&case, DEFAULT_TOP_K).map_err(|broken| format!("line {}: {broken}", number + 1))?;
+            Ok(case)
         })
         .collect();
     let cases = cases?;
@@ -191,8 +197,8 @@ pub async fn run(rag: &Rag, cases: &[Case], top_k: usize) -> Report {
     Report { top_k, kinds, stages, missed }
 }
 
-/// Asks one question as a reader would.
-async fn ask(rag: &Rag, case: &Case, top_k: usize) -> (Vec<Source>, Option<Summary>) {
+/// Makes the question of a case, within the bounds that a reader's question has.
+fn question_of(case: &Case, top_k: usize) -> Result<Question, String> {
     let turn = |turn: &Turn| Message {
         role: match turn.role {
             Speaker::User => Role::User,
@@ -201,13 +207,23 @@ async fn ask(rag: &Rag, case: &Case, top_k: usize) -> (Vec<Source>, Option<Summa
         content: turn.content.clone(),
     };
     let PageOf { url, title, selection } = case.page.clone();
-    let question = Question {
+    let parts = QuestionParts {
         query: case.question.clone(),
         history: case.history.iter().map(turn).collect(),
         page: Page { url, title, selection },
-        filter: Filter::new(),
-        top_k,
+        top_k: Some(top_k),
+        ..QuestionParts::default()
     };
+    let name = |OutOfBounds { field, message }: OutOfBounds| match field {
+        Field::Query => format!("question {message}"),
+        field => format!("{field} {message}"),
+    };
+    Question::new(parts, &[]).map_err(|broken| broken.into_iter().map(name).collect::<Vec<_>>().join("; "))
+}
+
+/// Asks one question as a reader would.
+async fn ask(rag: &Rag, case: &Case, top_k: usize) -> (Vec<Source>, Option<Summary>) {
+    let Ok(question) = question_of(case, top_k) else { return (Vec::new(), None) };
     let failed = |error: &Error| tracing::warn!(cause = %error, question = case.question, "a question failed");
     let grounded = match rag.ground(question, Arc::new(Progress::new(Instant::now()))).await {
         Ok(grounded) => grounded,

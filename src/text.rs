@@ -1,5 +1,6 @@
 //! Small functions over texts and durations that every room may use. Imports no other room.
 
+use std::fmt;
 use std::time::Duration;
 
 /// Characters of somebody else's message that are logged; the rest is cut off.
@@ -18,6 +19,15 @@ pub fn clip(text: &str, max: usize) -> &str {
 pub fn log_safe(text: &str) -> String {
     let moves = |c| matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
     clip(text, MAX_CAUSE_CHARS).chars().map(|c| if c.is_control() || moves(c) { ' ' } else { c }).collect()
+}
+
+/// Shows the length of a text in place of the text, for `Debug` outputs that may reach a log.
+pub struct Redacted<'a>(pub &'a str);
+
+impl fmt::Debug for Redacted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "({} characters)", self.0.chars().count())
+    }
 }
 
 /// Returns a duration in milliseconds, rounded to tenths.

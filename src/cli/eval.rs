@@ -7,9 +7,9 @@ use clap::ArgMatches;
 
 use super::text;
 use crate::app::{App, StartError};
+use crate::chat::MAX_TOP_K;
 use crate::config::Config;
 use crate::eval::{self, Report};
-use crate::limits::MAX_TOP_K;
 
 /// Asks the questions and prints the report.
 pub(super) async fn eval(matches: &ArgMatches, mut config: Config) -> Result<ExitCode, StartError> {

@@ -1,55 +1,76 @@
-//! The HTTP side: routes, the layers around them, and the server's own accept loop.
+//! Serves HTTP: the machinery around every request, and one folder a protocol.
+//!
+//! A protocol is a folder with a router, a handler, its request and its wire; a `merge` line in [`router`]; and a variant of
+//! [`Encoder`]. Everything else is shared: [`admission`] admits a request, [`fields`] reads its JSON, [`pump`] moves its
+//! answer, counts and logs. Imports run from a protocol's router to `pump`, from there to `encoder`, and from there to
+//! the protocol's `wire`.
 
-mod accept;
-mod chat;
-mod client;
-mod observe;
+mod admission;
+mod assets;
+mod encoder;
+mod fields;
+mod handbook;
+mod middleware;
+mod native;
 mod ops;
-mod record;
-mod request;
+mod peer;
+mod pump;
+mod request_log;
 pub mod serve;
-mod site;
 mod sse;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::http::{HeaderName, HeaderValue, Method, header};
-use axum::response::Response;
-use axum::routing::{get, post};
+use axum::middleware::{from_fn_with_state, map_response};
+use axum::{Extension, Router};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
-use crate::app::App;
+use crate::app::{App, Drain};
 use crate::config::AllowedOrigins;
-use crate::error::Error;
 
-use record::REQUEST_ID;
+use encoder::Encoder;
+use request_log::REQUEST_ID;
 
-/// How long a browser may keep the answer to a preflight.
+/// Time for which a browser may keep the answer to a preflight.
 const PREFLIGHT_MAX_AGE: Duration = Duration::from_secs(3_600);
 
-/// Every route with its layers, outermost last.
+/// Returns every route with its layers. A further protocol is one more `merge(around(…))`.
 pub fn router(app: Arc<App>) -> Router {
-    Router::new()
-        .route("/chat", post(chat::chat))
-        .route("/health", get(ops::health))
-        .route("/ready", get(ops::ready))
-        .route("/metrics", get(ops::metrics))
-        .merge(site::router())
-        .fallback(site::documentation)
-        .method_not_allowed_fallback(async || Error::MethodNotAllowed)
-        .layer(CatchPanicLayer::custom(observe::panicked))
-        .layer(axum::middleware::from_fn_with_state(Arc::clone(&app), observe::refuse_while_draining))
-        .layer(cors(&app.allowed_origins))
-        .layer(axum::middleware::map_response(without_idle_cors))
-        .layer(axum::middleware::from_fn_with_state(Arc::clone(&app), observe::observe))
-        .with_state(app)
+    let native = native::router().merge(ops::router()).merge(assets::router()).fallback(handbook::serve_page);
+    let around = |routes, encoder| around(routes, encoder, &app.drain, &app.allowed_origins);
+    Router::new().merge(around(native, Encoder::Native(native::wire::Encoder))).with_state(Arc::clone(&app))
 }
 
-/// Exact origins or, written out, any; never credentials. A request from elsewhere is served without these headers,
-/// which is what makes a browser keep the answer from the page.
+/// Surrounds the routes of a protocol with the layers that every request passes. The order, from the outside in, and its
+/// reasons:
+///
+/// 1. The encoder, so that the next layer can write a failure in the protocol of the route.
+/// 2. `finish_request`: every response, also a preflight's and a refusal's, gets its id, its body and its line in the log.
+/// 3. `drop_expose_headers_without_origin`: outside of CORS, whose header it removes.
+/// 4. CORS: outside of everything that refuses, so that a page may read why.
+/// 5. `refuse_while_draining`: before any handler works.
+/// 6. The catch of panics: innermost, so that a panic passes all of the above as an ordinary failure.
+fn around<S: Clone + Send + Sync + 'static>(
+    routes: Router<S>,
+    encoder: Encoder,
+    drain: &Drain,
+    allowed_origins: &AllowedOrigins,
+) -> Router<S> {
+    routes
+        .method_not_allowed_fallback(middleware::refuse_method)
+        .layer(CatchPanicLayer::custom(middleware::answer_panic))
+        .layer(from_fn_with_state(drain.clone(), middleware::refuse_while_draining))
+        .layer(cors(allowed_origins))
+        .layer(map_response(middleware::drop_expose_headers_without_origin))
+        .layer(from_fn_with_state(drain.clone(), middleware::finish_request))
+        .layer(Extension(encoder))
+}
+
+/// Admits exact origins or, written out, any; never credentials. A request from elsewhere is served without these headers,
+/// and the browser then keeps the answer from the page.
 fn cors(allowed: &AllowedOrigins) -> CorsLayer {
     let origin = match allowed {
         AllowedOrigins::Any => AllowOrigin::any(),
@@ -70,29 +91,85 @@ fn cors(allowed: &AllowedOrigins) -> CorsLayer {
         .max_age(PREFLIGHT_MAX_AGE)
 }
 
-/// A response that admits no origin needs no other word on the matter.
-async fn without_idle_cors(mut response: Response) -> Response {
-    if !response.headers().contains_key(header::ACCESS_CONTROL_ALLOW_ORIGIN) {
-        response.headers_mut().remove(header::ACCESS_CONTROL_EXPOSE_HEADERS);
-    }
-    std::future::ready(response).await
-}
-
-/// Reads any body as a request's: what it gives is within its bounds.
+/// Reads any body as a request's: the question that is read is within its bounds.
 #[cfg(fuzzing)]
 pub fn fuzz(body: &[u8]) {
-    use crate::limits::{MAX_HISTORY_MESSAGES, MAX_QUERY_CHARS, MAX_TOP_K};
+    use crate::chat::{MAX_HISTORY_MESSAGES, MAX_QUERY_CHARS, MAX_TOP_K};
+    use crate::error::Error;
     let keys = ["version".to_owned(), "language".to_owned()];
-    match request::read(body, &keys) {
+    match native::request::read_question(body, &keys) {
         Ok(question) => {
-            assert!((1..=MAX_QUERY_CHARS).contains(&question.query.chars().count()));
-            assert!(
-                (1..=MAX_TOP_K).contains(&question.top_k) && question.history.len() <= MAX_HISTORY_MESSAGES
-            );
-            assert!(question.filter.keys().all(|key| keys.contains(key)));
+            assert!((1..=MAX_QUERY_CHARS).contains(&question.query().chars().count()));
+            assert!((1..=MAX_TOP_K).contains(&question.top_k()));
+            assert!(question.history().len() <= MAX_HISTORY_MESSAGES);
+            assert!(question.filter().keys().all(|key| keys.contains(key)));
             let _ = crate::rag::standalone::text(&question);
         }
         Err(Error::InvalidRequest(fields)) => assert!(!fields.is_empty()),
         Err(error) => assert!(matches!(error, Error::MalformedJson(_)), "{error}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::{Body, to_bytes};
+    use axum::extract::Request;
+    use axum::routing::{get, post};
+    use tower::ServiceExt as _;
+
+    use super::*;
+    use crate::error::Error;
+
+    /// Serves a request to two protocols beside each other, `/toy` and the native one.
+    async fn serve(method: &str, path: &str, drain: &Drain) -> (u16, String, String) {
+        async fn panics() {
+            panic!("on purpose");
+        }
+        async fn fails() -> Error {
+            Error::RateLimited(Duration::from_secs(1))
+        }
+        let origins = AllowedOrigins::List(Vec::new());
+        let routes = |name: &str| {
+            Router::new()
+                .route(&format!("/{name}/panics"), get(panics))
+                .route(&format!("/{name}/fails"), post(fails))
+                .route(&format!("/{name}/{{*other}}"), get(async || Error::NotFound))
+        };
+        let native = routes("native").fallback(async || Error::NotFound);
+        let router: Router = Router::new()
+            .merge(around(native, Encoder::Native(native::wire::Encoder), drain, &origins))
+            .merge(around(routes("toy"), Encoder::Toy, drain, &origins))
+            .with_state(());
+        let request = Request::builder().method(method).uri(path).body(Body::empty()).unwrap();
+        let response = router.oneshot(request).await.unwrap();
+        let media_type = response.headers()[header::CONTENT_TYPE].to_str().unwrap().to_owned();
+        let status = response.status().as_u16();
+        let body = to_bytes(response.into_body(), 10_000).await.unwrap();
+        (status, media_type, String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    #[tokio::test]
+    async fn every_failure_before_the_head_has_the_body_of_the_protocol_of_its_route() {
+        let (open, draining) = (Drain::default(), Drain::default());
+        draining.begun.cancel();
+        for (drain, method, path, status, code) in [
+            (&open, "POST", "fails", 429, "rate_limited"),
+            (&open, "GET", "panics", 500, "internal"),
+            (&open, "PUT", "fails", 405, "method_not_allowed"),
+            (&open, "GET", "nowhere", 404, "not_found"),
+            (&draining, "POST", "fails", 503, "overloaded"),
+        ] {
+            let (got, media_type, body) = serve(method, &format!("/toy/{path}"), drain).await;
+            assert_eq!(
+                (got, media_type.as_str(), body),
+                (status, "text/x-toy", format!("toy: {code}")),
+                "{path}"
+            );
+            let (got, media_type, body) = serve(method, &format!("/native/{path}"), drain).await;
+            assert_eq!((got, media_type.as_str()), (status, "application/problem+json"), "{path}");
+            assert!(body.contains(&format!("\"code\":\"{code}\"")), "{body}");
+        }
+        let (status, media_type, _) = serve("GET", "/elsewhere", &open).await;
+        assert_eq!((status, media_type.as_str()), (404, "application/problem+json"));
     }
 }

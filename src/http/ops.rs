@@ -1,11 +1,12 @@
-//! What operators ask: whether the process lives, whether it can answer, and what it has counted.
+//! Answers operators: the liveness, the readiness and the metrics of this process.
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
+use axum::routing::get;
+use axum::{Json, Router};
 use secrecy::ExposeSecret as _;
 use serde::Serialize;
 
@@ -13,29 +14,39 @@ use crate::app::{App, Readiness};
 use crate::error::Error;
 use crate::telemetry::metrics;
 
-/// Version 0.0.4 of Prometheus's text format.
+/// Media type of Prometheus's text format, version 0.0.4.
 const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-#[derive(Debug, Serialize)]
-pub(super) struct Health {
+/// Returns the routes of operators.
+pub(super) fn router() -> Router<Arc<App>> {
+    Router::new()
+        .route("/health", get(report_health))
+        .route("/ready", get(report_readiness))
+        .route("/metrics", get(render_metrics))
+}
+
+/// The body of `/health`.
+#[derive(Serialize)]
+struct Health {
     status: &'static str,
     version: &'static str,
 }
 
-/// `GET /health`: 200 while the process serves, whatever its dependencies do.
-pub(super) async fn health() -> Json<Health> {
-    std::future::ready(Json(Health { status: "ok", version: env!("CARGO_PKG_VERSION") })).await
+/// Answers 200 while the process serves, whatever its dependencies do.
+async fn report_health() -> Json<Health> {
+    Json(Health { status: "ok", version: env!("CARGO_PKG_VERSION") })
 }
 
-#[derive(Debug, Serialize)]
-pub(super) struct Ready {
+/// The body of `/ready`.
+#[derive(Serialize)]
+struct Ready {
     status: &'static str,
     #[serde(flatten)]
     dependencies: Readiness,
 }
 
-/// `GET /ready`: what the background check last saw; 503 when a question could not be answered, or while draining.
-pub(super) async fn ready(State(app): State<Arc<App>>) -> (StatusCode, Json<Ready>) {
+/// Answers with the last result of the background check; 503 when a question could not be answered, or while draining.
+async fn report_readiness(State(app): State<Arc<App>>) -> (StatusCode, Json<Ready>) {
     let dependencies = app.readiness.get();
     let (code, status) = if app.drain.begun.is_cancelled() {
         (StatusCode::SERVICE_UNAVAILABLE, "draining")
@@ -44,11 +55,11 @@ pub(super) async fn ready(State(app): State<Arc<App>>) -> (StatusCode, Json<Read
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, "not_ready")
     };
-    std::future::ready((code, Json(Ready { status, dependencies }))).await
+    (code, Json(Ready { status, dependencies }))
 }
 
-/// `GET /metrics`: Prometheus's text format; behind `METRICS_TOKEN`, where that is set.
-pub(super) async fn metrics(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Response, Error> {
+/// Answers with everything counted, in Prometheus's text format; behind `METRICS_TOKEN`, if that is set.
+async fn render_metrics(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Response, Error> {
     let admitted = app.metrics_token.as_ref().is_none_or(|token| is_bearer(&headers, token.expose_secret()));
     if !admitted {
         return Err(Error::Unauthorized);
@@ -58,10 +69,11 @@ pub(super) async fn metrics(State(app): State<Arc<App>>, headers: HeaderMap) -> 
     metrics::ready("gemini", gemini.is_fine());
     metrics::open_answers(app.permits.taken(), app.permits.max());
     let headers = [(header::CONTENT_TYPE, TEXT_FORMAT), (header::CACHE_CONTROL, "no-store")];
-    Ok(std::future::ready((headers, metrics::render()).into_response()).await)
+    Ok((headers, metrics::render()).into_response())
 }
 
-/// Whether the request carries this bearer token. The time it takes does not tell how much of a wrong one was right.
+/// Reports whether the request carries this bearer token. Every byte is compared, whatever the bytes before, so that the
+/// time taken does not show how much of a wrong token is right; the length is no secret.
 fn is_bearer(headers: &HeaderMap, token: &str) -> bool {
     let given = headers.get(header::AUTHORIZATION).map_or(&b""[..], HeaderValue::as_bytes);
     let wanted = format!("Bearer {token}");

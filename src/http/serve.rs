@@ -1,10 +1,9 @@
-//! The server's own accept loop over hyper: `axum::serve` has no header timeout, no buffer bound and no write deadline.
+//! Runs the server's own accept loop over hyper: `axum::serve` has no header timeout, no buffer bound and no write deadline.
 //!
-//! One task per connection. A shutdown closes the port at once and lets open requests finish; a request that comes on
-//! an open connection meanwhile is told that the server is draining; what outlives the grace ends with an error event,
-//! and connections that then still do not close are dropped.
+//! One task per connection. A shutdown closes the port at once and lets open requests finish. A request that comes
+//! meanwhile on an open connection is refused as overloaded. An answer that outlives the grace ends with an error event, and
+//! a connection that then still does not close is dropped.
 
-use std::future::Future;
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -12,10 +11,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
 use axum::http::Request;
-use bytes::Bytes;
-use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -26,17 +22,15 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{Sleep, sleep, timeout};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::task_tracker::TaskTrackerToken;
 use tower::Service as _;
 
-use super::client::Peer;
-use super::record::Record;
+use super::peer::Peer;
 use crate::app::App;
 use crate::limits::{MAX_HEAD_BYTES, SEND_BUFFER_BYTES};
 
-/// Pause after a failed accept (no file descriptors left, say), so that the loop does not spin.
+/// Pause after a failed accept (no file descriptors left, for example), so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// How long the last frames may take to leave, once the grace is over.
+/// Time for the last frames to leave, once the grace is over.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// Serves until `shutdown` resolves and the open requests have ended or their grace is over.
@@ -57,8 +51,9 @@ pub async fn serve(app: Arc<App>, listener: TcpListener, shutdown: impl Future<O
             Some(_) = connections.join_next() => {}
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => {
-                    let stream = Watched::new(stream, app.limits.write_timeout);
-                    connections.spawn(connection(stream, app.limits.head_timeout, Peer(peer.ip()), router.clone(), close.clone()));
+                    let stream = WatchedSocket::new(stream, app.limits.write_timeout);
+                    let (head_timeout, peer) = (app.limits.head_timeout, Peer(peer.ip()));
+                    connections.spawn(serve_connection(stream, head_timeout, peer, router.clone(), close.clone()));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");
@@ -91,9 +86,9 @@ async fn drain(app: &App, mut connections: JoinSet<()>, close: &CancellationToke
     }
 }
 
-/// One connection, until it ends or `close` asks it to end after the request under way.
-async fn connection(
-    stream: Watched,
+/// Serves one connection until its end; `close` ends it after the request under way.
+async fn serve_connection(
+    stream: WatchedSocket,
     head_timeout: Duration,
     peer: Peer,
     router: Router,
@@ -122,25 +117,27 @@ async fn connection(
     }
 }
 
-/// A socket that tells when its reader is gone.
+/// Wraps a socket and fails it when its reader is gone.
 ///
-/// Its writes fail once they have been stuck for too long: a reader that takes nothing is dropped, and with it everything
-/// its answer holds. And it looks for the end of what the reader sends, which hyper does itself, but not past a stray
-/// byte after a request's body: it keeps such a byte as the beginning of the next request.
-struct Watched {
+/// A write fails once it has been pending for `limit`: a reader that takes nothing is dropped, and with it everything its
+/// answer holds. The socket also looks for the end of the reader's bytes. hyper does so itself, but not past a stray byte
+/// after a request's body, which hyper keeps as the beginning of the next request.
+struct WatchedSocket {
     stream: TcpStream,
+    /// Longest time that a write may be pending.
     limit: Duration,
-    stuck: Option<Pin<Box<Sleep>>>,
+    /// Runs while a write is pending.
+    write_deadline: Option<Pin<Box<Sleep>>>,
 }
 
-impl Watched {
+impl WatchedSocket {
     fn new(stream: TcpStream, limit: Duration) -> Self {
-        Self { stream, limit, stuck: None }
+        Self { stream, limit, write_deadline: None }
     }
 
-    /// Fails once the reader has closed its side, and wakes the connection when it does; not past bytes that hyper has not
-    /// taken yet, behind which a reader that leaves is found by a write or a deadline.
-    fn left(&self, cx: &mut Context<'_>) -> io::Result<()> {
+    /// Fails once the reader has closed its side, and wakes the connection then. Bytes that hyper has not taken yet hide
+    /// the end: behind them a reader that leaves is found by a write or by a deadline.
+    fn check_reader(&self, cx: &mut Context<'_>) -> io::Result<()> {
         match self.stream.poll_peek(cx, &mut ReadBuf::new(&mut [0])) {
             Poll::Ready(Ok(0)) => Err(io::ErrorKind::ConnectionAborted.into()),
             Poll::Ready(Err(error)) => Err(error),
@@ -148,22 +145,22 @@ impl Watched {
         }
     }
 
-    /// Passes a write's outcome on, and fails it when it has been pending for the limit.
-    fn watch<T>(&mut self, cx: &mut Context<'_>, outcome: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+    /// Returns a write's outcome, or fails the write when it has been pending for the limit.
+    fn bound_write<T>(&mut self, cx: &mut Context<'_>, outcome: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if outcome.is_ready() {
-            self.stuck = None;
+            self.write_deadline = None;
             return outcome;
         }
         let limit = self.limit;
-        let stuck = self.stuck.get_or_insert_with(|| Box::pin(sleep(limit)));
-        match stuck.as_mut().poll(cx) {
+        let deadline = self.write_deadline.get_or_insert_with(|| Box::pin(sleep(limit)));
+        match deadline.as_mut().poll(cx) {
             Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
             Poll::Pending => Poll::Pending,
         }
     }
 }
 
-impl AsyncRead for Watched {
+impl AsyncRead for WatchedSocket {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -173,10 +170,10 @@ impl AsyncRead for Watched {
     }
 }
 
-impl AsyncWrite for Watched {
+impl AsyncWrite for WatchedSocket {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let outcome = Pin::new(&mut self.stream).poll_write(cx, buf);
-        self.watch(cx, outcome)
+        self.bound_write(cx, outcome)
     }
 
     fn poll_write_vectored(
@@ -185,7 +182,7 @@ impl AsyncWrite for Watched {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let outcome = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
-        self.watch(cx, outcome)
+        self.bound_write(cx, outcome)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -193,46 +190,13 @@ impl AsyncWrite for Watched {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // hyper flushes whenever it has nothing left to write, so this is where a silent connection is looked at.
-        self.left(cx)?;
+        // hyper flushes whenever nothing is left to write, so a silent connection is checked here.
+        self.check_reader(cx)?;
         let outcome = Pin::new(&mut self.stream).poll_flush(cx);
-        self.watch(cx, outcome)
+        self.bound_write(cx, outcome)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-}
-
-/// A response's body, with which its request is open until it has been sent or dropped.
-pub(super) struct Guarded {
-    body: Body,
-    _open: TaskTrackerToken,
-    _record: Arc<Record>,
-}
-
-impl Guarded {
-    pub(super) fn new(body: Body, open: TaskTrackerToken, record: Arc<Record>) -> Self {
-        Self { body, _open: open, _record: record }
-    }
-}
-
-impl HttpBody for Guarded {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }

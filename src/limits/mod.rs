@@ -11,30 +11,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 pub use budget::{Budget, Spending};
 pub use rate::RateLimit;
 
-/// Characters of a question; a longer one is refused.
-pub const MAX_QUERY_CHARS: usize = 4_000;
-/// Messages of history; more are refused.
-pub const MAX_HISTORY_MESSAGES: usize = 20;
-/// Characters of one message of history; a longer one is refused.
-pub const MAX_MESSAGE_CHARS: usize = 8_000;
-/// Characters of a selection; a longer one is refused.
-pub const MAX_SELECTION_CHARS: usize = 4_000;
-/// Characters of a page title; a longer one is refused.
-pub const MAX_TITLE_CHARS: usize = 300;
-/// Characters of a page URL; a longer one is refused.
-pub const MAX_URL_CHARS: usize = 2_000;
-/// Passages one question may ask for; more are refused.
-pub const MAX_TOP_K: usize = 20;
-/// Passages a question gets when it does not say.
-pub const DEFAULT_TOP_K: usize = 6;
 /// JSON values of a body, names and lists among them; one with more is refused before it is read: it may take a hundred
 /// times its size in memory. The largest question that is allowed has fewer.
 pub const MAX_BODY_VALUES: usize = 2_000;
-/// Values of one filter key; more are refused.
-pub const MAX_FILTER_VALUES: usize = 32;
-/// Characters of one filter value; a longer one is refused.
-pub const MAX_FILTER_CHARS: usize = 200;
-
 /// Bytes of a request's body; a larger one is a 413.
 pub const MAX_BODY_BYTES: usize = 1024 * 1024;
 /// Bytes of all bodies that are being read, as they were declared; who comes beyond them is told that the server is busy.

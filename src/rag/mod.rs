@@ -94,7 +94,7 @@ impl Rag {
             None => self.embed.run(deadline, self.limits.embed_timeout, self.embedding_of(&text)).await?,
         };
         progress.embedded(took);
-        let search = Search { text, vector, top_k: question.top_k, filter: question.filter.clone() };
+        let search = Search { text, vector, top_k: question.top_k(), filter: question.filter().clone() };
         let search = async { self.index.search(search).await.map_err(Error::Retrieval) };
         let (passages, took) = self.retrieve.run(deadline, self.limits.retrieve_timeout, search).await?;
         progress.retrieved(took);

@@ -37,7 +37,7 @@ pub fn fit(passages: Vec<Passage>) -> Vec<Passage> {
 
 /// Assembles the prompt for a question and the passages that [`fit`].
 pub fn assemble(site: &SiteConfig, question: &Question, passages: Vec<Passage>) -> Prompt {
-    let mut messages = history(&question.history);
+    let mut messages = history(question.history());
     let turn = turn(question, &passages);
     match messages.last_mut() {
         // What the reader said before without an answer belongs to this turn.
@@ -116,7 +116,7 @@ fn turn(question: &Question, passages: &[Passage]) -> String {
         ));
     }
     turn.push_str("</passages>\n");
-    let page = &question.page;
+    let page = question.page();
     if page.title.is_some() || page.url.is_some() {
         let part = |name: &str, value: &Option<String>| {
             value.as_deref().map(|value| format!(" {name}=\"{}\"", attribute(value))).unwrap_or_default()
@@ -130,7 +130,7 @@ fn turn(question: &Question, passages: &[Passage]) -> String {
             material(selection)
         ));
     }
-    turn.push_str(&format!("<question>\n{}\n</question>", material(&question.query)));
+    turn.push_str(&format!("<question>\n{}\n</question>", material(question.query())));
     turn
 }
 
@@ -158,7 +158,7 @@ fn attribute(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::chat::{Filter, Page};
+    use crate::chat::QuestionParts;
 
     fn site() -> SiteConfig {
         SiteConfig { url: None, name: None, instructions: None, filter_keys: Vec::new() }
@@ -169,7 +169,8 @@ mod tests {
     }
 
     fn question(query: &str, history: Vec<Message>) -> Question {
-        Question { query: query.into(), history, page: Page::default(), filter: Filter::new(), top_k: 6 }
+        let parts = QuestionParts { query: query.to_owned(), history, ..QuestionParts::default() };
+        Question::new(parts, &[]).unwrap()
     }
 
     fn said(role: Role, content: &str) -> Message {
@@ -205,11 +206,12 @@ mod tests {
 
     #[test]
     fn the_oldest_history_is_dropped_first_and_the_turns_alternate() {
-        let long = "x".repeat(MAX_HISTORY_CHARS - 10);
+        let half = "x".repeat(MAX_HISTORY_CHARS / 2 - 5);
         let history = vec![
             said(Role::User, "oldest, too much"),
             said(Role::Assistant, "dangling"),
-            said(Role::User, &long),
+            said(Role::User, &half),
+            said(Role::User, &half),
             said(Role::Assistant, "a"),
             said(Role::Assistant, "b"),
             said(Role::Assistant, " "),
@@ -217,7 +219,7 @@ mod tests {
         let prompt = assemble(&site(), &question("How?", history), vec![passage("a")]);
         let roles: Vec<Role> = prompt.messages.iter().map(|message| message.role).collect();
         assert_eq!(roles, [Role::User, Role::Assistant, Role::User]);
-        assert_eq!(prompt.messages[0].content, long);
+        assert_eq!(prompt.messages[0].content, format!("{half}\n\n{half}"));
         assert_eq!(prompt.messages[1].content, "a\n\nb");
     }
 

@@ -171,18 +171,18 @@ const UNSPACED_POINTERS: &[&str] = &["它", "それ", "これ", "あれ", "그�
 /// What is retrieved for.
 pub fn text(question: &Question) -> String {
     let mut parts = Vec::new();
-    let mut current = question.query.as_str();
-    let asked = question.history.iter().rev().filter(|message| message.role == Role::User);
+    let mut current = question.query();
+    let asked = question.history().iter().rev().filter(|message| message.role == Role::User);
     for Message { content, .. } in asked.filter(|message| !message.content.trim().is_empty()).take(MAX_BACK) {
-        if question.page.selection.is_some() || !depends(current) {
+        if question.page().selection.is_some() || !depends(current) {
             break;
         }
         parts.push(clip(content, MAX_BACK_CHARS));
         current = content;
     }
     parts.reverse();
-    parts.push(&question.query);
-    parts.extend(question.page.selection.as_deref());
+    parts.push(question.query());
+    parts.extend(question.page().selection.as_deref());
     parts.join("\n\n")
 }
 
@@ -212,17 +212,13 @@ fn depends(query: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::chat::{Filter, Page};
+    use crate::chat::{Page, QuestionParts};
 
     fn question(query: &str, history: &[&str]) -> Question {
         let message = |content: &&str| Message { role: Role::User, content: (*content).to_owned() };
-        Question {
-            query: query.to_owned(),
-            history: history.iter().map(message).collect(),
-            page: Page::default(),
-            filter: Filter::new(),
-            top_k: 6,
-        }
+        let history = history.iter().map(message).collect();
+        let parts = QuestionParts { query: query.to_owned(), history, ..QuestionParts::default() };
+        Question::new(parts, &[]).unwrap()
     }
 
     #[test]
@@ -276,14 +272,20 @@ mod tests {
 
     #[test]
     fn a_long_turn_does_not_crowd_the_question_out() {
-        let log = "an error of the compiler ".repeat(400);
+        let log = "an error of the compiler ".repeat(300);
         assert!(text(&question("why?", &[&log])).chars().count() < 400);
     }
 
     #[test]
     fn the_selection_says_what_is_meant() {
-        let mut marked = question("What does this mean?", &["How do I write a reducer?"]);
-        marked.page.selection = Some("ALLOWED_ORIGINS".to_owned());
+        let asked = Message { role: Role::User, content: "How do I write a reducer?".to_owned() };
+        let parts = QuestionParts {
+            query: "What does this mean?".to_owned(),
+            history: vec![asked],
+            page: Page { selection: Some("ALLOWED_ORIGINS".to_owned()), ..Page::default() },
+            ..QuestionParts::default()
+        };
+        let marked = Question::new(parts, &[]).unwrap();
         assert_eq!(text(&marked), "What does this mean?\n\nALLOWED_ORIGINS");
     }
 }

@@ -114,7 +114,7 @@ pub fn first_token(after: Duration) {
 /// An answer has come to its end.
 pub fn answer(summary: &Summary) {
     let Summary { status, finish_reason, usage, timings, .. } = summary;
-    counter!(ANSWERS, "status" => status.name(), "finish_reason" => finish_reason.name()).increment(1);
+    counter!(ANSWERS, "status" => status.as_str(), "finish_reason" => finish_reason.as_str()).increment(1);
     counter!(INVALID_CITATIONS).increment(summary.invalid_citations as u64);
     histogram!(ANSWER).record(timings.total_ms / 1e3);
     if let Some(usage) = usage {

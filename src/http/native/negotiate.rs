@@ -1,4 +1,4 @@
-//! Which form of the answer an `Accept` header asks for (RFC 9110, 12.5.1). No I/O.
+//! Chooses the form of an answer by the `Accept` header (RFC 9110, 12.5.1). No I/O.
 
 use axum::http::HeaderMap;
 use axum::http::header::ACCEPT;
@@ -6,21 +6,21 @@ use mime::Mime;
 
 use crate::error::Error;
 
-/// The two forms of an answer.
+/// Names the forms of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Form {
+pub(super) enum AnswerForm {
     /// Server-sent events.
     Stream,
     /// One JSON object.
     Json,
 }
 
-/// The form with the higher quality; JSON on a tie, and where nothing is asked for.
+/// Returns the form with the higher quality; JSON on a tie, and for a request without `Accept`.
 ///
 /// # Errors
 ///
 /// [`Error::NotAcceptable`] when neither form is admitted.
-pub(super) fn negotiate(headers: &HeaderMap) -> Result<Form, Error> {
+pub(super) fn negotiate(headers: &HeaderMap) -> Result<AnswerForm, Error> {
     let ranges: Vec<Range> = headers
         .get_all(ACCEPT)
         .iter()
@@ -29,18 +29,18 @@ pub(super) fn negotiate(headers: &HeaderMap) -> Result<Form, Error> {
         .filter_map(Range::parse)
         .collect();
     if ranges.is_empty() {
-        return Ok(Form::Json);
+        return Ok(AnswerForm::Json);
     }
     let stream = quality(&ranges, "text", "event-stream");
     let json = quality(&ranges, "application", "json");
     match (stream, json) {
         (0, 0) => Err(Error::NotAcceptable),
-        (stream, json) if stream > json => Ok(Form::Stream),
-        _ => Ok(Form::Json),
+        (stream, json) if stream > json => Ok(AnswerForm::Stream),
+        _ => Ok(AnswerForm::Json),
     }
 }
 
-/// One media range with its quality in thousandths.
+/// Holds one media range with its quality in thousandths.
 struct Range {
     kind: String,
     sub: String,
@@ -48,19 +48,23 @@ struct Range {
 }
 
 impl Range {
-    /// `None` for what is no media range: it asks for nothing.
+    /// Parses a media range; `None` for a malformed one, which is ignored.
     fn parse(text: &str) -> Option<Self> {
         let mime: Mime = text.trim().parse().ok()?;
         let quality = match mime.get_param("q") {
             Some(q) => q.as_str().parse::<f32>().ok().filter(|q| (0.0..=1.0).contains(q))?,
             None => 1.0,
         };
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is between 0 and 1000")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "the number is between 0 and 1000"
+        )]
         let quality = (quality * 1_000.0).round() as u16;
         Some(Self { kind: mime.type_().to_string(), sub: mime.subtype().to_string(), quality })
     }
 
-    /// How exactly it names the type; `None` if it does not cover it.
+    /// Returns how exactly the range names a type, 0 to 2; `None` if the range does not cover the type.
     fn covers(&self, kind: &str, sub: &str) -> Option<u8> {
         match (self.kind.as_str(), self.sub.as_str()) {
             (k, s) if k == kind && s == sub => Some(2),
@@ -71,7 +75,7 @@ impl Range {
     }
 }
 
-/// The quality of a type: that of the most exact range that covers it, 0 if none does.
+/// Returns the quality of a type: that of the most exact range that covers the type, 0 if none does.
 fn quality(ranges: &[Range], kind: &str, sub: &str) -> u16 {
     let covering = ranges.iter().filter_map(|range| Some((range.covers(kind, sub)?, range.quality)));
     covering.max().map_or(0, |(_, quality)| quality)
@@ -81,7 +85,7 @@ fn quality(ranges: &[Range], kind: &str, sub: &str) -> u16 {
 mod tests {
     use super::*;
 
-    fn form(accept: &str) -> Option<Form> {
+    fn form(accept: &str) -> Option<AnswerForm> {
         let mut headers = HeaderMap::new();
         headers.insert(ACCEPT, accept.parse().unwrap());
         negotiate(&headers).ok()
@@ -90,18 +94,18 @@ mod tests {
     #[test]
     fn the_accept_header_chooses_the_form() {
         for (accept, expected) in [
-            ("text/event-stream", Some(Form::Stream)),
-            ("application/json", Some(Form::Json)),
-            ("*/*", Some(Form::Json)),
-            ("", Some(Form::Json)),
-            ("text/event-stream, application/json", Some(Form::Json)),
-            ("text/event-stream;q=0.9, application/json;q=0.8", Some(Form::Stream)),
-            ("text/event-stream;q=0.8, application/json;q=0.9", Some(Form::Json)),
-            ("text/event-stream, */*;q=0.1", Some(Form::Stream)),
-            ("text/*", Some(Form::Stream)),
-            ("application/*, text/event-stream;q=0.5", Some(Form::Json)),
-            ("application/json;q=0, */*", Some(Form::Stream)),
-            ("Text/Event-Stream; charset=utf-8", Some(Form::Stream)),
+            ("text/event-stream", Some(AnswerForm::Stream)),
+            ("application/json", Some(AnswerForm::Json)),
+            ("*/*", Some(AnswerForm::Json)),
+            ("", Some(AnswerForm::Json)),
+            ("text/event-stream, application/json", Some(AnswerForm::Json)),
+            ("text/event-stream;q=0.9, application/json;q=0.8", Some(AnswerForm::Stream)),
+            ("text/event-stream;q=0.8, application/json;q=0.9", Some(AnswerForm::Json)),
+            ("text/event-stream, */*;q=0.1", Some(AnswerForm::Stream)),
+            ("text/*", Some(AnswerForm::Stream)),
+            ("application/*, text/event-stream;q=0.5", Some(AnswerForm::Json)),
+            ("application/json;q=0, */*", Some(AnswerForm::Stream)),
+            ("Text/Event-Stream; charset=utf-8", Some(AnswerForm::Stream)),
             ("text/html", None),
             ("application/json;q=0", None),
             ("text/html, */*;q=0", None),
@@ -112,10 +116,10 @@ mod tests {
 
     #[test]
     fn no_header_means_json_and_several_headers_count_as_one() {
-        assert_eq!(negotiate(&HeaderMap::new()).ok(), Some(Form::Json));
+        assert_eq!(negotiate(&HeaderMap::new()).ok(), Some(AnswerForm::Json));
         let mut headers = HeaderMap::new();
         headers.append(ACCEPT, "application/json;q=0.5".parse().unwrap());
         headers.append(ACCEPT, "text/event-stream".parse().unwrap());
-        assert_eq!(negotiate(&headers).ok(), Some(Form::Stream));
+        assert_eq!(negotiate(&headers).ok(), Some(AnswerForm::Stream));
     }
 }
