@@ -20,20 +20,76 @@
     de: { open: "KI fragen", about: "Dazu fragen", failed: "Der Chat war nicht zu laden." },
     ur: { open: "AI سے پوچھیں", about: "اس بارے میں پوچھیں", failed: "چیٹ لوڈ نہیں ہو سکی۔" },
   };
-  // The accent has the site's hue, and a lightness that can be read.
+  /** Marks CSS, so that Prettier formats it and `static/build.rs` squeezes it. */
+  const css = (/** @type {TemplateStringsArray} */ [text]) => text;
+  const STYLES = css`
+    :host {
+      --ground: var(--ifm-background-surface-color, #fff);
+      --ink: var(--ifm-font-color-base, #1c1e21);
+      --muted: color-mix(in srgb, var(--ink) 75%, var(--ground));
+      --line: color-mix(in srgb, var(--ink) 25%, var(--ground));
+      --soft: color-mix(in srgb, var(--ink) 6%, var(--ground));
+      /* The hue of the site, and a lightness that can be read. */
+      --accent: oklch(from var(--ifm-color-primary, #0f6b64) min(l, 0.46) c h);
+      color-scheme: light;
+      font: var(--ifm-font-size-base, 1rem) / 1.55
+        var(--ifm-font-family-base, system-ui, sans-serif);
+    }
+    :host([data-dark]) {
+      --ground: var(--ifm-background-surface-color, #1d2124);
+      --ink: var(--ifm-font-color-base, #e5e8ea);
+      --accent: oklch(from var(--ifm-color-primary, #6fd0c5) max(l, 0.8) c h);
+      color-scheme: dark;
+    }
+    @supports not (color: oklch(from red l c h)) {
+      :host {
+        --accent: var(--ink) !important;
+      }
+    }
+    :host([inline]) {
+      display: block;
+      height: 36rem;
+    }
+    [hidden] {
+      display: none !important;
+    }
+    .bubble {
+      padding: 0.3em 1em;
+      border: 1px solid var(--line);
+      border-radius: 2em;
+      background: var(--ground);
+      color: var(--ink);
+      font: inherit;
+      cursor: pointer;
+    }
+    .floating,
+    .about,
+    .told {
+      position: fixed;
+      z-index: 390;
+      box-shadow: 0 2px 12px #0004;
+    }
+    .floating,
+    .told {
+      inset-block-end: 1.25rem;
+      inset-inline-end: 1.25rem;
+      padding: 0.7em 1.2em;
+    }
+    .told {
+      inset-block-end: 4rem;
+    }
+    :focus-visible {
+      outline: 3px solid var(--accent);
+      outline-offset: 2px;
+    }
+    @media print {
+      :host {
+        display: none !important;
+      }
+    }
+  `;
   const sheet = new CSSStyleSheet();
-  sheet.replaceSync(`
-    :host { --ground: var(--ifm-background-surface-color, #fff); --ink: var(--ifm-font-color-base, #1c1e21); --muted: color-mix(in srgb, var(--ink) 75%, var(--ground)); --line: color-mix(in srgb, var(--ink) 25%, var(--ground)); --soft: color-mix(in srgb, var(--ink) 6%, var(--ground)); --accent: oklch(from var(--ifm-color-primary, #0f6b64) min(l, .46) c h); color-scheme: light; font: var(--ifm-font-size-base, 1rem) / 1.55 var(--ifm-font-family-base, system-ui, sans-serif) }
-    :host([data-dark]) { --ground: var(--ifm-background-surface-color, #1d2124); --ink: var(--ifm-font-color-base, #e5e8ea); --accent: oklch(from var(--ifm-color-primary, #6fd0c5) max(l, .8) c h); color-scheme: dark }
-    @supports not (color: oklch(from red l c h)) { :host { --accent: var(--ink) !important } }
-    :host([inline]) { display: block; height: 36rem }
-    [hidden] { display: none !important }
-    .bubble { padding: .3em 1em; border: 1px solid var(--line); border-radius: 2em; background: var(--ground); color: var(--ink); font: inherit; cursor: pointer }
-    .floating, .about, .told { position: fixed; z-index: 390; box-shadow: 0 2px 12px #0004 }
-    .floating, .told { inset-block-end: 1.25rem; inset-inline-end: 1.25rem; padding: .7em 1.2em }
-    .told { inset-block-end: 4rem }
-    :focus-visible { outline: 3px solid var(--accent); outline-offset: 2px }
-    @media print { :host { display: none !important } }`);
+  sheet.replaceSync(STYLES);
 
   class DocentChat extends HTMLElement {
     #root = this.attachShadow({ mode: "open" });
