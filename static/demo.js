@@ -1,72 +1,78 @@
 /**
- * The inspector of the demo page: puts itself between the widget and the server, and shows what passes.
+ * Runs the inspector of the demo page: puts itself between the widget and the server, and shows what passes.
  *
- * Whatever comes from the server becomes text.
+ * Shows all that comes from the server as text.
  *
  * @typedef {{ embed_ms: number, retrieve_ms: number, first_token_ms: number | null, total_ms: number }} Timings
- * @typedef {{ timings?: Timings, model?: string | null, usage?: { prompt_tokens: number, completion_tokens: number } | null, status?: string, finish_reason?: string, request_id?: string }} Summary
+ * @typedef {{ prompt_tokens: number, completion_tokens: number }} Usage
+ *
+ * @typedef {object} Summary
+ * @property {Timings} [timings]
+ * @property {string | null} [model]
+ * @property {Usage | null} [usage]
+ * @property {string} [status]
+ * @property {string} [finish_reason]
+ * @property {string} [request_id]
  */
 
 import { SseParser } from "./widget/chat.js";
+import { createElement, nameSource } from "./widget/turn.js";
 
-const MAX_ROWS = 500; // of events; the rest is counted only
-const MAX_SHOWN = 120; // characters of an event's data
+/** Most rows of events; further events are counted only. */
+const MAX_ROWS = 500;
+/** Longest data of an event, in characters; longer data is folded. */
+const MAX_DATA_CHARS = 120;
 const OFFLINE = "Offline demo: no model is asked. The answers quote the documentation.";
 const NOT_READY = "The server says that it cannot answer right now.";
 
 /** @template {HTMLElement} T @param {string} id @param {new () => T} kind @returns {T} */
-function find(id, kind) {
+function findElement(id, kind) {
   const node = document.getElementById(id);
   if (!(node instanceof kind)) throw new Error(`no ${kind.name} #${id}`);
   return node;
 }
 
 const view = {
-  accept: find("accept", HTMLSelectElement),
-  topK: find("top_k", HTMLInputElement),
-  filter: find("filter", HTMLInputElement),
-  wrong: find("wrong", HTMLElement),
-  idle: find("idle", HTMLElement),
-  exchange: find("exchange", HTMLElement),
-  bar: find("bar", HTMLElement),
-  facts: find("facts", HTMLElement),
-  sources: find("sources", HTMLElement),
-  sourceCount: find("source-count", HTMLElement),
-  events: find("events", HTMLElement),
-  eventCount: find("event-count", HTMLElement),
-  request: find("request", HTMLElement),
-  response: find("response", HTMLElement),
-  status: find("status", HTMLElement),
-  curl: find("curl", HTMLTextAreaElement),
+  accept: findElement("accept", HTMLSelectElement),
+  topK: findElement("top_k", HTMLInputElement),
+  filter: findElement("filter", HTMLInputElement),
+  wrong: findElement("wrong", HTMLElement),
+  idle: findElement("idle", HTMLElement),
+  exchange: findElement("exchange", HTMLElement),
+  bar: findElement("bar", HTMLElement),
+  facts: findElement("facts", HTMLElement),
+  sources: findElement("sources", HTMLElement),
+  sourceCount: findElement("source-count", HTMLElement),
+  events: findElement("events", HTMLElement),
+  eventCount: findElement("event-count", HTMLElement),
+  request: findElement("request", HTMLElement),
+  response: findElement("response", HTMLElement),
+  status: findElement("status", HTMLElement),
+  curl: findElement("curl", HTMLTextAreaElement),
 };
 
-/** @template {keyof HTMLElementTagNameMap} T @param {T} tag @param {string} className @param {(Node | string)[]} children */
-function element(tag, className, ...children) {
-  const node = document.createElement(tag);
-  node.className = className;
-  node.append(...children);
-  return node;
-}
-
 /** @param {number} ms */
-const shown = (ms) => ms.toFixed(ms < 10 ? 1 : 0);
+const formatMs = (ms) => ms.toFixed(ms < 10 ? 1 : 0);
 
-/** The filter as it was typed, or what is wrong with it. @returns {{ filter?: object, wrong?: string }} */
-function typedFilter() {
+/**
+ * Reads the filter as it was typed, or says what is wrong with it.
+ * @returns {{ filter?: object, wrong?: string }}
+ */
+function parseFilter() {
   const text = view.filter.value.trim();
   if (!text) return {};
   try {
     const filter = JSON.parse(text);
     if (filter && typeof filter === "object" && !Array.isArray(filter)) return { filter };
   } catch {
-    // Told below.
+    // The message below says so.
   }
   return { wrong: 'filter must be a JSON object, such as {"version": "2.x"}; it was left out.' };
 }
 
-/** The widget's request, with what is set here. @param {RequestInit} init */
-function withSettings(init) {
-  const { filter, wrong = "" } = typedFilter();
+/** Adds the page's settings to the widget's request. @param {RequestInit} init */
+function applySettings(init) {
+  const { filter, wrong = "" } = parseFilter();
   const body = JSON.parse(String(init.body));
   if (filter) body.filter = filter;
   if (view.topK.value) body.top_k = Number(view.topK.value);
@@ -76,14 +82,17 @@ function withSettings(init) {
 }
 
 /** @param {string} text */
-const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
+const quoteForShell = (text) => `'${text.replaceAll("'", "'\\''")}'`;
 
-/** Asks the server for the widget, and watches. @param {RequestInfo | URL} url @param {RequestInit} [given] */
-async function watched(url, given = {}) {
-  const { init, headers, body } = withSettings(given);
+/**
+ * Asks the server for the widget, and shows what passes.
+ * @param {RequestInfo | URL} url @param {RequestInit} [given]
+ */
+async function fetchAndInspect(url, given = {}) {
+  const { init, headers, body } = applySettings(given);
   const sent = Object.entries(headers).map(([name, value]) => `${name}: ${value}`);
-  const flags = sent.map((header) => `-H ${quoted(header)}`).join(" ");
-  view.curl.value = `curl -sN ${quoted(String(url))} ${flags} -d ${quoted(init.body)}`;
+  const flags = sent.map((header) => `-H ${quoteForShell(header)}`).join(" ");
+  view.curl.value = `curl -sN ${quoteForShell(String(url))} ${flags} -d ${quoteForShell(init.body)}`;
   view.request.textContent = `POST ${url}\n${sent.join("\n")}\n\n${JSON.stringify(body, null, 2)}`;
   for (const node of [view.bar, view.facts, view.sources, view.events]) node.replaceChildren();
   for (const node of [view.response, view.status, view.sourceCount, view.eventCount])
@@ -96,64 +105,84 @@ async function watched(url, given = {}) {
   const received = [...response.headers].map(([name, value]) => `${name}: ${value}`);
   view.response.textContent = `${response.status} ${response.statusText}\n${received.join("\n")}`;
   if (!response.body) return response;
-  const [forWidget, forUs] = response.body.tee();
+  const [forWidget, forInspector] = response.body.tee();
   const isStream = response.headers.get("content-type")?.startsWith("text/event-stream") ?? false;
-  void exchange.read(forUs, isStream).catch(() => exchange.row("(ended)", "before its last event"));
+  void exchange
+    .readBody(forInspector, isStream)
+    .catch(() => exchange.appendRow("(ended)", "before its last event"));
   return new Response(forWidget, response);
 }
 
-/** The data of an event; of long data, the beginning until it is opened. @param {string} data */
-function cell(data) {
-  if (data.length <= MAX_SHOWN) return element("td", "data", data);
-  const summary = element("summary", "", `${data.slice(0, MAX_SHOWN)}…`);
-  return element("td", "data", element("details", "", summary, data));
+/**
+ * Creates the cell of an event's data; of long data it shows the beginning until it is opened.
+ * @param {string} data
+ */
+function createDataCell(data) {
+  if (data.length <= MAX_DATA_CHARS) return createElement("td", { className: "data" }, data);
+  const summary = createElement("summary", {}, `${data.slice(0, MAX_DATA_CHARS)}…`);
+  return createElement("td", { className: "data" }, createElement("details", {}, summary, data));
 }
 
-/** One request and what came of it. */
+/** Shows one request and its response. */
 class Exchange {
   #start = performance.now();
   #count = 0;
 
   /** @param {ReadableStream<Uint8Array>} body @param {boolean} isStream */
-  async read(body, isStream) {
+  async readBody(body, isStream) {
     const [parser, decoder, reader] = [new SseParser(), new TextDecoder(), body.getReader()];
     let text = "";
     for (let read = await reader.read(); !read.done; read = await reader.read()) {
-      if (isStream) for (const { type, data } of parser.feed(read.value)) this.#event(type, data);
+      if (isStream)
+        for (const { type, data } of parser.parseBytes(read.value)) this.#showEvent(type, data);
       else text += decoder.decode(read.value, { stream: true });
     }
-    if (!isStream) this.#event("(body)", text);
+    if (!isStream) this.#showEvent("(body)", text);
   }
 
   /** @param {string} type @param {string} data */
-  #event(type, data) {
-    this.row(type, data);
+  #showEvent(type, data) {
+    this.appendRow(type, data);
     const value = JSON.parse(data);
     if (value.sources) showSources(value.sources);
     if (value.timings) showTimings(value);
   }
 
   /** @param {string} type @param {string} data */
-  row(type, data) {
+  appendRow(type, data) {
     this.#count += 1;
     view.eventCount.textContent = String(this.#count);
     if (this.#count > MAX_ROWS) return;
-    const at = element("td", "number", shown(performance.now() - this.#start));
-    view.events.append(element("tr", "", at, element("td", "", type), cell(data)));
+    const at = createElement(
+      "td",
+      { className: "number" },
+      formatMs(performance.now() - this.#start),
+    );
+    view.events.append(
+      createElement("tr", {}, at, createElement("td", {}, type), createDataCell(data)),
+    );
   }
 }
 
 /** @param {Source[]} sources */
 function showSources(sources) {
   view.sourceCount.textContent = String(sources.length);
-  const items = sources.map(({ number, title, section, url, snippet, score }) => {
-    const name = element("b", "", section ? `${title} › ${section}` : title);
-    const facts = element(
+  const items = sources.map((source) => {
+    const { number, url, snippet, score } = source;
+    const name = createElement("b", {}, nameSource(source));
+    const facts = createElement(
       "small",
-      "",
+      {},
       `score ${Number(score.toPrecision(4))} · ${url || "no address"}`,
     );
-    const item = element("li", "", name, " ", facts, element("p", "snippet", snippet));
+    const item = createElement(
+      "li",
+      {},
+      name,
+      " ",
+      facts,
+      createElement("p", { className: "snippet" }, snippet),
+    );
     item.value = number;
     return item;
   });
@@ -176,20 +205,24 @@ function showTimings({ timings, model, usage, status, finish_reason: finish, req
     write: Math.max(0, total - embed - retrieve - waiting),
   });
   const parts = stages.map(([name, ms]) => {
-    const part = element("span", name.replace(" ", "-"), `${name} ${shown(ms)} ms`);
+    const part = createElement(
+      "span",
+      { className: name.replace(" ", "-") },
+      `${name} ${formatMs(ms)} ms`,
+    );
     part.style.flexGrow = String(ms / total);
     part.title = part.textContent ?? "";
     return part;
   });
   view.bar.replaceChildren(...parts);
-  const facts = [`total ${shown(total)} ms`, status, finish, model ?? "no model"];
+  const facts = [`total ${formatMs(total)} ms`, status, finish, model ?? "no model"];
   if (usage) facts.push(`${usage.prompt_tokens} + ${usage.completion_tokens} tokens`);
   view.facts.textContent = [...facts, `request ${id}`].filter(Boolean).join(" · ");
 }
 
-/** Says so when no model is asked, and when the server cannot answer. */
+/** Shows a banner where no model is asked, or the server cannot answer. */
 async function showReadiness() {
-  const banner = find("banner", HTMLElement);
+  const banner = findElement("banner", HTMLElement);
   const ready = await fetch("/ready")
     .then((response) => response.json())
     .catch(() => null);
@@ -198,25 +231,27 @@ async function showReadiness() {
   banner.hidden = isReady && ready.gemini !== "offline";
 }
 
-const theme = find("theme", HTMLSelectElement);
+const theme = findElement("theme", HTMLSelectElement);
 theme.addEventListener("change", () => {
   if (theme.value) document.documentElement.dataset.theme = theme.value;
   else delete document.documentElement.dataset.theme;
 });
 view.filter.addEventListener("change", () => {
-  view.wrong.textContent = typedFilter().wrong ?? "";
+  view.wrong.textContent = parseFilter().wrong ?? "";
 });
-find("settings", HTMLFormElement).addEventListener("submit", (event) => event.preventDefault());
-find("copy", HTMLButtonElement).addEventListener("click", async (event) => {
+findElement("settings", HTMLFormElement).addEventListener("submit", (event) =>
+  event.preventDefault(),
+);
+findElement("copy", HTMLButtonElement).addEventListener("click", async (event) => {
   view.curl.select();
   await navigator.clipboard.writeText(view.curl.value).catch(() => document.execCommand("copy"));
   if (event.target instanceof HTMLElement) event.target.textContent = "Copied";
 });
-// The page stays, whatever is opened from it.
+// Citations open beside the page, so that the inspector stays.
 document.addEventListener("docent:navigate", (event) => {
   event.preventDefault();
   if (event instanceof CustomEvent) open(event.detail.url, "_blank", "noopener");
 });
 void showReadiness();
 await customElements.whenDefined("docent-chat");
-Object.assign(document.querySelector("docent-chat") ?? {}, { fetch: watched });
+Object.assign(document.querySelector("docent-chat") ?? {}, { fetch: fetchAndInspect });

@@ -1,21 +1,26 @@
-// <docent-chat>: its buttons and its shortcut. What shows the chat is fetched when a reader opens it. Works as a classic
-// script and as a module, so it imports nothing else. The handbook has the attributes, methods and events.
+// Defines <docent-chat>: its buttons, its shortcut and its colours. Fetches the chat itself (`widget/panel.js`)
+// when a reader opens it. Runs as a classic script and as a module, so it imports nothing before that. The
+// handbook describes the attributes, methods and events.
 (() => {
   if (customElements.get("docent-chat")) return;
   const script = /** @type {HTMLScriptElement | null} */ (
     document.currentScript ?? document.querySelector('script[type=module][src*="/widget.js"]')
   );
   // A classic script of another origin has no address that an import could be relative to.
-  const rest = script ? new URL("widget/panel.js", script.src).href : "./widget/panel.js";
+  const panelUrl = script ? new URL("widget/panel.js", script.src).href : "./widget/panel.js";
   const page = document.documentElement;
-  const system = matchMedia("(prefers-color-scheme: dark)");
-  const parsed = new Promise((resolve) => {
+  const systemDark = matchMedia("(prefers-color-scheme: dark)");
+  const pageParsed = new Promise((resolve) => {
     if (document.readyState !== "loading") resolve(0);
     document.addEventListener("DOMContentLoaded", resolve);
   });
-  const TYPED = "input, select, textarea, [contenteditable]";
-  /** @type {Record<string, Record<string, string>>} */
-  const WORDS = {
+  const TEXT_FIELDS = "input, select, textarea, [contenteditable]";
+  /**
+   * Words that a page shows before a reader opens the chat. All others are in `widget/words.js`, which is
+   * fetched with the chat: a page whose reader never asks must not pay for them. Both have the same languages.
+   * @type {Record<string, Record<string, string>>}
+   */
+  const FIRST_WORDS = {
     en: { open: "Ask AI", about: "Ask about this", failed: "The chat could not be loaded." },
     de: { open: "KI fragen", about: "Dazu fragen", failed: "Der Chat war nicht zu laden." },
     ur: { open: "AI سے پوچھیں", about: "اس بارے میں پوچھیں", failed: "چیٹ لوڈ نہیں ہو سکی۔" },
@@ -64,18 +69,18 @@
     }
     .floating,
     .about,
-    .told {
+    .loading {
       position: fixed;
       z-index: 390;
       box-shadow: 0 2px 12px #0004;
     }
     .floating,
-    .told {
+    .loading {
       inset-block-end: 1.25rem;
       inset-inline-end: 1.25rem;
       padding: 0.7em 1.2em;
     }
-    .told {
+    .loading {
       inset-block-end: 4rem;
     }
     :focus-visible {
@@ -91,112 +96,125 @@
   const sheet = new CSSStyleSheet();
   sheet.replaceSync(STYLES);
 
+  /** Opens the chat of a page by button, key, link or selected text; loads it when a reader first opens it. */
   class DocentChat extends HTMLElement {
     #root = this.attachShadow({ mode: "open" });
-    #opener = this.#bubble("button", () => this.open());
-    #about = this.#bubble("button", () => this.open({ selection: this.#selection }));
-    #told = this.#bubble("p", () => {});
-    #inNavbar = document.createElement("button");
+    #opener = this.#createBubble("button", "", () => this.open());
+    #selectionButton = this.#createBubble("button", "about", () =>
+      this.open({ selection: this.#selection }),
+    );
+    #loadStatus = this.#createBubble("p", "loading", () => {});
+    #navbarButton = document.createElement("button");
     #selection = "";
-    #left = new AbortController();
+    /** Takes all listeners off the page when the element leaves it. */
+    #listenersAbort = new AbortController();
     /** @type {Promise<Panel> | undefined} */
-    #loading;
+    #panelLoading;
     /** @type {Panel | undefined} */
     #panel;
-    /** Whether the key that is down was pressed in the chat. */
-    #isOurs = false;
-    /** What asks the server. @type {typeof window.fetch} */
+    /** True while a key is down that was pressed in the chat. */
+    #isChatKey = false;
+    /** Sends the questions; a page may replace it. @type {typeof window.fetch} */
     fetch = (...request) => window.fetch(...request);
 
     constructor() {
       super();
       this.#root.adoptedStyleSheets = [sheet];
+      this.#loadStatus.role = "alert";
     }
 
-    /** @param {"button" | "p"} tag @param {() => void} onclick */
-    #bubble(tag, onclick) {
-      const node = Object.assign(document.createElement(tag), { onclick, hidden: true });
+    /** @param {"button" | "p"} tag @param {string} kind @param {() => void} onclick */
+    #createBubble(tag, kind, onclick) {
+      const className = `bubble ${kind}`;
+      const node = Object.assign(document.createElement(tag), { className, onclick, hidden: true });
       node.onpointerdown = (event) => event.preventDefault(); // which would end the selection
       this.#root.append(node);
       return node;
     }
 
     async connectedCallback() {
-      await parsed;
+      await pageParsed;
       if (!this.isConnected) return;
-      this.#left.abort(); // where it is moved
-      const { signal } = (this.#left = new AbortController());
-      const words = this.words;
-      const others = document.querySelector("[data-docent-open]");
-      const usual = document.getElementById("__docusaurus") ? "navbar" : "floating";
+      this.#listenersAbort.abort(); // An element that is moved has listeners already.
+      const { signal } = (this.#listenersAbort = new AbortController());
+      const hasOwnOpener = document.querySelector("[data-docent-open]");
+      const usualKind = document.getElementById("__docusaurus") ? "navbar" : "floating";
       const isInline = this.hasAttribute("inline");
-      const kind = isInline ? "none" : (this.getAttribute("button") ?? (others ? "none" : usual));
-      const place = () => kind === "navbar" && this.#placeInNavbar();
-      const dress = () => this.toggleAttribute("data-dark", this.#isDark);
-      const hide = () => (this.#about.hidden = true);
-      const offer = () => setTimeout(() => this.#offer()); // once the selection has changed
+      const kind = isInline
+        ? "none"
+        : (this.getAttribute("button") ?? (hasOwnOpener ? "none" : usualKind));
+      const { open, about } = this.words;
       this.#opener.className = `bubble opener ${kind}`;
       this.#opener.hidden = !/floating|inline/.test(kind);
-      this.#about.className = "bubble about";
-      this.#told.className = "bubble told";
-      this.#told.role = "alert";
-      this.#opener.textContent = this.#inNavbar.textContent = words.open;
-      this.#about.textContent = words.about;
-      for (const type of ["keydown", "keypress", "keyup"])
-        addEventListener(type, (event) => this.#keep(event), { capture: true, signal });
-      addEventListener("keydown", (event) => this.#onShortcut(event), { signal });
-      addEventListener("click", (event) => this.#onClick(event), { signal });
-      for (const type of ["pointerup", "keyup"]) addEventListener(type, offer, { signal });
-      document.addEventListener("selectionchange", hide, { signal });
-      addEventListener("scroll", hide, { capture: true, signal });
-      addEventListener("pagehide", () => this.#panel?.leave(), { signal });
-      system.addEventListener("change", dress, { signal });
-      const watch = new MutationObserver(() => [dress(), place()]);
-      watch.observe(page, { attributes: true });
-      if (kind === "navbar") watch.observe(document.body, { childList: true, subtree: true });
-      signal.onabort = () => watch.disconnect();
-      dress();
-      place();
-      if (isInline) void this.#load();
+      this.#opener.textContent = this.#navbarButton.textContent = open;
+      this.#selectionButton.textContent = about;
+      this.#addListeners(signal);
+      const updateLooks = () => {
+        this.toggleAttribute("data-dark", this.#isDark);
+        if (kind === "navbar") this.#placeNavbarButton();
+      };
+      const observer = new MutationObserver(updateLooks);
+      observer.observe(page, { attributes: true });
+      if (kind === "navbar") observer.observe(document.body, { childList: true, subtree: true });
+      systemDark.addEventListener("change", updateLooks, { signal });
+      signal.onabort = () => observer.disconnect();
+      updateLooks();
+      if (isInline) void this.#loadPanel();
     }
 
     disconnectedCallback() {
-      this.#left.abort();
-      this.#inNavbar.remove();
-      this.#panel?.leave();
+      this.#listenersAbort.abort();
+      this.#navbarButton.remove();
+      this.#panel?.leavePage();
       this.close();
     }
 
-    /** Docusaurus makes its navbar anew on some pages, and must not find a stranger's node when it hydrates. */
-    #placeInNavbar() {
-      if (this.#inNavbar.isConnected || page.dataset.hasHydrated !== "true") return;
-      Object.assign(this.#inNavbar, { type: "button", className: "clean-btn navbar__link" });
-      this.#inNavbar.dataset.docentOpen = "";
-      const { style } = this.#inNavbar;
+    /** @param {AbortSignal} signal */
+    #addListeners(signal) {
+      const hideSelectionButton = () => (this.#selectionButton.hidden = true);
+      // Once the event is over, the selection has changed.
+      const offerSelection = () => setTimeout(() => this.#offerSelection());
+      for (const type of ["keydown", "keypress", "keyup"])
+        addEventListener(type, (event) => this.#captureKey(event), { capture: true, signal });
+      addEventListener("keydown", (event) => this.#onShortcut(event), { signal });
+      addEventListener("click", (event) => this.#onClick(event), { signal });
+      for (const type of ["pointerup", "keyup"]) addEventListener(type, offerSelection, { signal });
+      document.addEventListener("selectionchange", hideSelectionButton, { signal });
+      addEventListener("scroll", hideSelectionButton, { capture: true, signal });
+      addEventListener("pagehide", () => this.#panel?.leavePage(), { signal });
+    }
+
+    /** Adds the button to a Docusaurus navbar once React has hydrated it, and whenever it is rendered anew. */
+    #placeNavbarButton() {
+      if (this.#navbarButton.isConnected || page.dataset.hasHydrated !== "true") return;
+      Object.assign(this.#navbarButton, { type: "button", className: "clean-btn navbar__link" });
+      this.#navbarButton.dataset.docentOpen = "";
+      const { style } = this.#navbarButton;
       style.fontSize = style.lineHeight = "inherit";
       style.padding =
         "var(--ifm-navbar-item-padding-vertical) var(--ifm-navbar-item-padding-horizontal)";
-      document.querySelector(".navbar__items--right")?.prepend(this.#inNavbar);
+      document.querySelector(".navbar__items--right")?.prepend(this.#navbarButton);
     }
 
-    /** Which of the shipped languages the interface is in. */
+    /** Names the language of the interface: that of the page if its words are shipped, else English. */
     get language() {
       const [tag] = (this.closest("[lang]")?.getAttribute("lang") ?? "").toLowerCase().split("-");
-      return tag in WORDS ? tag : "en";
+      return tag in FIRST_WORDS ? tag : "en";
     }
 
+    /** Holds the first words of the language, and the page's own words over them. */
     get words() {
-      return { ...WORDS[this.language], ...this.json("words") };
+      return { ...FIRST_WORDS[this.language], ...this.readJson("words") };
     }
 
     get #isDark() {
-      const ofPage = page.dataset.theme ?? (page.classList.contains("dark") ? "dark" : "");
-      const theme = this.getAttribute("theme") ?? ofPage;
-      return theme === "dark" || (theme !== "light" && system.matches);
+      const pageTheme = page.dataset.theme ?? (page.classList.contains("dark") ? "dark" : "");
+      const theme = this.getAttribute("theme") ?? pageTheme;
+      return theme === "dark" || (theme !== "light" && systemDark.matches);
     }
 
-    /** An attribute that is a JSON object. @param {string} name @returns {Record<string, any> | null} */
-    json(name) {
+    /** Reads an attribute that is a JSON object. @param {string} name @returns {Record<string, any> | null} */
+    readJson(name) {
       const text = this.getAttribute(name);
       try {
         return text === null ? null : Object.assign({}, JSON.parse(text));
@@ -206,34 +224,35 @@
       }
     }
 
-    async #load() {
-      const wait = setTimeout(() => this.#say("…"), 400);
-      this.#say("");
+    /** Fetches the chat, once; after a failure the next call tries again. */
+    async #loadPanel() {
+      const timer = setTimeout(() => this.#showLoadStatus("…"), 400);
+      this.#showLoadStatus("");
       try {
-        this.#loading ??= import(rest).then(({ Panel }) => new Panel(this, this.#root));
-        this.#panel = await this.#loading;
+        this.#panelLoading ??= import(panelUrl).then(({ Panel }) => new Panel(this, this.#root));
+        this.#panel = await this.#panelLoading;
       } catch (error) {
         console.error("<docent-chat>:", error);
-        this.#loading = undefined;
-        this.#say(this.words.failed);
+        this.#panelLoading = undefined;
+        this.#showLoadStatus(this.words.failed);
         return null;
       } finally {
-        clearTimeout(wait);
+        clearTimeout(timer);
       }
-      this.#say("");
+      this.#showLoadStatus("");
       return this.#panel;
     }
 
     /** @param {string} text */
-    #say(text) {
-      this.#told.hidden = !text;
-      this.#told.textContent = text;
+    #showLoadStatus(text) {
+      this.#loadStatus.hidden = !text;
+      this.#loadStatus.textContent = text;
     }
 
     /** @param {Opening} opening */
     async open(opening = {}) {
-      this.#about.hidden = true;
-      (await this.#load())?.open(opening);
+      this.#selectionButton.hidden = true;
+      (await this.#loadPanel())?.open(opening);
     }
 
     close() {
@@ -246,71 +265,74 @@
       await this.#panel?.ask(question);
     }
 
-    /** The page has no part in keys that are meant for the chat. @param {Event} event */
-    #keep(event) {
+    /** Keeps keys that are pressed in the chat from the page's own listeners. @param {Event} event */
+    #captureKey(event) {
       if (event.type === "keydown")
-        this.#isOurs = event.composedPath().some((node) => node === this.#panel?.frame);
-      if (!this.#isOurs) return;
+        this.#isChatKey = event.composedPath().some((node) => node === this.#panel?.frame);
+      if (!this.#isChatKey) return;
       event.stopPropagation();
       if (event instanceof KeyboardEvent && event.type === "keydown" && !this.#onShortcut(event))
         this.#panel?.onKey(event);
     }
 
-    /** @param {KeyboardEvent} event */
+    /** Opens or closes the chat and returns true if the key is the shortcut. @param {KeyboardEvent} event */
     #onShortcut(event) {
       const { altKey, ctrlKey, defaultPrevented, key, metaKey, shiftKey } = event;
       const path = event.composedPath();
-      const isTyping = path.some((node) => node instanceof Element && node.matches(TYPED));
+      const isTyping = path.some((node) => node instanceof Element && node.matches(TEXT_FIELDS));
       const keys = (this.getAttribute("shortcut") ?? "mod+i").toLowerCase().split("+");
-      const isMeant =
+      const isShortcut =
         key?.toLowerCase() === keys.pop() && // an autofill's event has no key
         (ctrlKey || metaKey) === keys.includes("mod") &&
         altKey === keys.includes("alt") &&
         shiftKey === keys.includes("shift");
-      if (!isMeant || defaultPrevented) return false;
+      if (!isShortcut || defaultPrevented) return false;
       if (isTyping && !(path.includes(this.#root) && (ctrlKey || metaKey || altKey))) return false;
       event.preventDefault();
       if (this.#panel?.isOpen) this.close();
-      else void this.open({ selection: selected() });
+      else void this.open({ selection: readSelection() });
       return true;
     }
 
-    /** @param {Event} event */
+    /** Opens the chat where an element with `data-docent-open` is clicked. @param {Event} event */
     #onClick(event) {
       const [target] = event.composedPath();
       const opener = target instanceof Element && target.closest("[data-docent-open]");
       const question = opener && opener.getAttribute("data-docent-open");
       if (!opener || event.defaultPrevented) return;
-      event.preventDefault(); // neither a link nor another chat
-      void this.open({ question: question || "", selection: selected() });
+      event.preventDefault(); // Neither a link nor another chat on the page follows the click too.
+      void this.open({ question: question || "", selection: readSelection() });
     }
 
-    /** To ask about what the reader has selected. */
-    #offer() {
-      this.#selection = selected();
+    /** Shows a button beside selected text that asks about it. */
+    #offerSelection() {
+      this.#selection = readSelection();
       if (!this.#selection || this.getAttribute("selection") === "off" || this.#panel?.isOpen)
         return;
       const box = /** @type {Selection} */ (getSelection()).getRangeAt(0).getBoundingClientRect();
-      this.#about.hidden = false;
-      const { offsetHeight, offsetWidth, style } = this.#about;
+      this.#selectionButton.hidden = false;
+      const { offsetHeight, offsetWidth, style } = this.#selectionButton;
       style.left = `${Math.max(8, Math.min(box.right, innerWidth - 8) - offsetWidth)}px`;
       style.top = `${Math.max(8, Math.min(box.bottom, innerHeight - offsetHeight - 16) + 8)}px`;
     }
   }
 
-  /** The text that is selected in the main part of the page. */
-  function selected() {
+  /** Returns the selected text of the main part of the page, clipped to what a request may hold. */
+  function readSelection() {
     const selection = getSelection();
     const node = selection?.anchorNode;
-    const near = node instanceof Element ? node : node?.parentElement;
-    const isOurs = near?.querySelector(":scope > docent-chat"); // what is selected in it seems to be here
-    const isMeant =
-      near?.closest("main, article") && !isOurs && !document.activeElement?.matches(TYPED);
-    return isMeant ? String(selection).trim().slice(0, 4000) : "";
+    const element = node instanceof Element ? node : node?.parentElement;
+    // To the page, a selection inside the chat begins in the parent of its element.
+    const isInChat = element?.querySelector(":scope > docent-chat");
+    const isInMain =
+      element?.closest("main, article") &&
+      !isInChat &&
+      !document.activeElement?.matches(TEXT_FIELDS);
+    return isInMain ? String(selection).trim().slice(0, 4000) : "";
   }
 
   customElements.define("docent-chat", DocentChat);
-  void parsed.then(() => {
+  void pageParsed.then(() => {
     if (document.querySelector("docent-chat")) return;
     const chat = document.createElement("docent-chat");
     for (const [name, value] of Object.entries(script?.dataset ?? {}))

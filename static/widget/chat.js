@@ -1,22 +1,22 @@
-/** Asks the server. Nothing here touches the page. */
+/** Asks the server and reads its answer. Touches nothing of the page. */
 
-/** The server says something every 15 s, and ends an answer within 60 s. */
+/** Longest silence of the server, which sends something every 15 s and ends an answer within 60 s. */
 const MAX_SILENCE_MS = 75_000;
 
-/** Server-sent events (WHATWG HTML §9.2.6), but for what serves reconnecting. */
+/** Parses server-sent events (WHATWG HTML §9.2.6), without the fields that serve reconnecting. */
 export class SseParser {
   #decoder = new TextDecoder(); // drops one BOM at the start
   #line = "";
-  #afterCr = false; // a line feed that comes next ended its line already
+  #isAfterCr = false; // a line feed that comes next ended its line already
   #data = "";
   #type = "";
 
-  /** The events that these bytes complete. @param {Uint8Array} bytes */
-  feed(bytes) {
+  /** Returns the events that these bytes complete. @param {Uint8Array} bytes */
+  parseBytes(bytes) {
     const events = /** @type {{ type: string, data: string }[]} */ ([]);
     const decoded = this.#decoder.decode(bytes, { stream: true });
-    const lines = (this.#afterCr ? decoded.replace(/^\n/, "") : decoded).split(/\r\n|\r|\n/);
-    if (decoded) this.#afterCr = decoded.endsWith("\r");
+    const lines = (this.#isAfterCr ? decoded.replace(/^\n/, "") : decoded).split(/\r\n|\r|\n/);
+    if (decoded) this.#isAfterCr = decoded.endsWith("\r");
     const rest = lines.pop();
     for (const line of lines) {
       const [, field, value = ""] = /^([^:]*)(?:: ?([^]*))?$/.exec(this.#line + line) ?? [];
@@ -34,28 +34,32 @@ export class SseParser {
   }
 }
 
-/** The first `max` characters, and no half of any, which no reader of JSON takes. @param {string} text @param {number} max */
-export const clip = (text, max) =>
+/**
+ * Returns the first `max` characters. Half a surrogate pair, which no JSON parser takes, becomes U+FFFD.
+ * @param {string} text @param {number} max
+ */
+export const clipText = (text, max) =>
   [...text.slice(0, 2 * max).replace(/\p{Surrogate}/gu, "\ufffd")].slice(0, max).join("");
 
-/** As much of the conversation as a request may hold. @param {Turn[]} turns */
-export const historyOf = (turns) =>
+/** Returns the end of the conversation, as much of it as a request may hold. @param {Turn[]} turns */
+export const buildHistory = (turns) =>
   turns
     .filter(({ text, ending }) => text.trim() && !ending.problem)
     .flatMap(({ query, text }) => [
       { role: "user", content: query },
-      { role: "assistant", content: clip(text, 8000) },
+      { role: "assistant", content: clipText(text, 8000) },
     ])
     .slice(-20);
 
 /**
+ * Sends a question, shows the answer in `view` while it comes, and returns how it ended. Never throws.
  * @param {typeof fetch} send @param {string} url @param {object} request @param {AbortSignal} stop
  * @param {AnswerView} view @returns {Promise<Ending>}
  */
-export async function ask(send, url, request, stop, view) {
+export async function askServer(send, url, request, stop, view) {
   const silence = new AbortController();
-  const listen = () => setTimeout(() => silence.abort(), MAX_SILENCE_MS);
-  let [timer, isHeard] = [listen(), false];
+  const startTimer = () => setTimeout(() => silence.abort(), MAX_SILENCE_MS);
+  let [timer, hasHead] = [startTimer(), false];
   /** @type {ReadableStreamDefaultReader<Uint8Array> | undefined} */
   let reader;
   try {
@@ -65,45 +69,46 @@ export async function ask(send, url, request, stop, view) {
       body: JSON.stringify(request),
       signal: AbortSignal.any([stop, silence.signal]),
     });
-    isHeard = true;
+    hasHead = true;
     const { body, headers, ok, status } = response;
     if (!body || !headers.get("content-type")?.startsWith("text/event-stream")) {
       const answer = await response.json().catch(() => ({}));
       if (answer.detail) return { problem: answer };
       if (ok && typeof answer.response === "string") {
-        view.sources(answer.sources);
-        view.write(answer.response);
+        view.showSources(answer.sources);
+        view.appendText(answer.response);
         return { done: answer };
       }
-      const after = Number(headers.get("retry-after")) || 0;
-      return { problem: failure(ok ? "cut" : "unreachable", ok || status >= 429, after) };
+      // A proxy answered, not Docent.
+      const retryAfter = Number(headers.get("retry-after")) || 0;
+      return { problem: makeProblem(ok ? "cut" : "unreachable", ok || status >= 429, retryAfter) };
     }
     const parser = new SseParser();
     reader = body.getReader();
     for (let read = await reader.read(); !read.done; read = await reader.read()) {
       clearTimeout(timer);
-      timer = listen();
-      for (const { type, data } of parser.feed(read.value)) {
+      timer = startTimer();
+      for (const { type, data } of parser.parseBytes(read.value)) {
         const value = JSON.parse(data);
-        if (type === "sources") view.sources(value.sources);
-        else if (type === "token") view.write(value.text);
+        if (type === "sources") view.showSources(value.sources);
+        else if (type === "token") view.appendText(value.text);
         else if (type === "done") return { done: value };
         else if (type === "error") return { problem: value };
       }
     }
   } catch (error) {
     if (stop.aborted) return { state: "stopped" };
-    if (!isHeard) return { problem: failure("unreachable", true) };
-    if (error instanceof SyntaxError) return { problem: failure("cut", true) };
+    if (!hasHead) return { problem: makeProblem("unreachable", true) };
+    if (error instanceof SyntaxError) return { problem: makeProblem("cut", true) };
   } finally {
     clearTimeout(timer);
-    void reader?.cancel().catch(() => {}); // Ends the request, where there is more to come.
+    void reader?.cancel().catch(() => {}); // Ends the request where the server has more to send.
   }
   return { state: "cut" };
 }
 
 /** @param {string} code @param {boolean} retryable @returns {Problem} */
-const failure = (code, retryable, retry_after = 0) => ({
+const makeProblem = (code, retryable, retry_after = 0) => ({
   code,
   detail: "",
   retryable,

@@ -1,11 +1,15 @@
-/** The inside of a paragraph: emphasis, code, links, citations. */
+/** Renders the inside of a paragraph: emphasis, code, links, citations. */
 
-/** The bounds keep bad input cheap. `end` tells what may end a mark beside its counterpart. @param {string} end */
-const pattern = (end) =>
+/**
+ * Builds the pattern of what Markdown marks in a text. Its bounds keep bad input cheap.
+ * @param {string} end Alternative to the closing mark of emphasis: empty, or the end of a text that grows.
+ */
+const buildPattern = (end) =>
   new RegExp(
     [
       "\\\\(?<escaped>[!-/:-@[-`{-~])",
-      "(?<ticks>`+)(?<code>[^]*?)(?:(?<!`)\\k<ticks>(?!`)|$)", // as the server reads it, code that stays open ends with the paragraph
+      // Code that stays open ends with the paragraph, as the server reads it.
+      "(?<ticks>`+)(?<code>[^]*?)(?:(?<!`)\\k<ticks>(?!`)|$)",
       `\\*\\*(?=\\S)(?<strong>[^]{1,999}?)(?:(?<=\\S)\\*\\*(?!\\*)${end})`,
       `\\*(?=[^\\s*])(?<star>[^*]{1,999}?)(?:(?<=\\S)\\*${end})`,
       `(?<![\\p{L}\\p{N}_])_(?=[^\\s_])(?<bar>[^_]{1,999}?)(?:(?<=\\S)_(?![\\p{L}\\p{N}_])${end})`,
@@ -16,13 +20,17 @@ const pattern = (end) =>
     ].join("|"),
     "gu",
   );
-const [WHOLE, GROWING] = [pattern(""), pattern("|$")];
-/** What may still turn into something else at the end of a text that grows. */
-const TAIL =
+const [WHOLE, GROWING] = [buildPattern(""), buildPattern("|$")];
+/** Matches the end of a growing text that may still become a mark. */
+const UNDECIDED_END =
   /(?:[*_`!\\]{1,3}|!?\[[^[\]]{0,200}|!?\[[^[\]]{1,500}\]\([^\s()<>]{0,2000}|<[br /]{0,4})$/;
 
-/** The nodes of `text`; while it grows, what is open counts as closed. @param {string} text @param {MarkdownHooks} hooks @param {boolean} isGrowing */
-export function inline(text, hooks, isGrowing) {
+/**
+ * Returns the nodes of `text`; while the text grows, emphasis that is still open counts as closed.
+ * @param {string} text @param {boolean} isGrowing
+ * @param {MarkdownHooks | null} hooks Null renders links and citations as text.
+ */
+export function renderInline(text, hooks, isGrowing) {
   const nodes = /** @type {(Node | string)[]} */ ([]);
   let end = 0;
   for (const match of text.matchAll(isGrowing ? GROWING : WHOLE)) {
@@ -32,27 +40,30 @@ export function inline(text, hooks, isGrowing) {
       match.groups ?? {};
     const inside = strong ?? star ?? bar;
     let node = null;
-    if (cited) node = hooks.citation(Number(cited));
+    if (cited) node = hooks?.createCitation(Number(cited));
     else if (line) node = document.createElement("br");
     else if (ticks) {
       node = document.createElement("code");
       node.append(/^ .*\S.* $/s.test(code) ? code.slice(1, -1) : code);
     } else if (inside) {
       node = document.createElement(strong ? "strong" : "em");
-      node.append(...inline(inside, hooks, isGrowing && end === text.length));
+      node.append(...renderInline(inside, hooks, isGrowing && end === text.length));
     } else if (!escaped) {
-      node = hooks.link(url ?? bare);
+      node = hooks?.createLink(url ?? bare);
       node?.append(label ?? bare);
     }
     nodes.push(node ?? escaped ?? label ?? match[0]);
   }
   const rest = text.slice(end);
-  nodes.push(isGrowing ? rest.replace(TAIL, "") : rest);
+  nodes.push(isGrowing ? rest.replace(UNDECIDED_END, "") : rest);
   return nodes.filter((node) => node !== "");
 }
 
-/** Makes the children of `node` those that `fresh` names, and keeps the ones that are so already. @param {Element} node @param {(Node | string)[]} fresh */
-export function morph(node, fresh) {
+/**
+ * Replaces the children of `node` with `fresh`, but keeps those that are alike, with their focus and selection.
+ * @param {Element} node @param {(Node | string)[]} fresh
+ */
+export function updateChildren(node, fresh) {
   const old = [...node.childNodes];
   for (const [at, next] of fresh.entries()) {
     const kept = old[at];
@@ -60,12 +71,12 @@ export function morph(node, fresh) {
     else if (kept instanceof Text && !(next instanceof Element)) {
       const data = next instanceof Node ? next.textContent : next;
       if (kept.data !== data) kept.data = data ?? "";
-    } else if (kept instanceof Element && next instanceof Element && isAlike(kept, next))
-      morph(kept, [...next.childNodes]);
+    } else if (kept instanceof Element && next instanceof Element && isSameTag(kept, next))
+      updateChildren(kept, [...next.childNodes]);
     else kept.replaceWith(next);
   }
   for (const gone of old.slice(fresh.length)) gone.remove();
 }
 
-/** @param {Element} one @param {Element} other */
-const isAlike = (one, other) => one.cloneNode(false).isEqualNode(other.cloneNode(false));
+/** Returns true if two elements differ in their children alone. @param {Element} one @param {Element} other */
+const isSameTag = (one, other) => one.cloneNode(false).isEqualNode(other.cloneNode(false));

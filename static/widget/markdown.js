@@ -1,17 +1,18 @@
 /**
- * Markdown as it is being written, made into nodes of the document, never from a string of HTML.
+ * Turns Markdown into nodes of the document while it is written, and never into a string of HTML.
  *
- * It is read line by line, and what is done is not touched again. Of a line that is not whole yet, as much is shown as
- * cannot turn into something else. A language model's Markdown is read more freely than CommonMark has it: there is no
- * indented code, no HTML and no underlined heading, and two spaces are enough to nest a list.
+ * Reads the text line by line and leaves finished blocks untouched. Shows as much of an unfinished line as can
+ * become nothing else. Takes a language model's Markdown more freely than CommonMark does: there is no indented
+ * code, no HTML and no underlined heading, and two spaces are enough to nest a list.
  */
 
-import { inline, morph } from "./inline.js";
+import { renderInline, updateChildren } from "./inline.js";
 
-/** Lists and quotes nested deeper are text. */
+/** Deepest nesting of lists and quotes; deeper marks are text. */
 const MAX_DEPTH = 8;
-/** Longer paragraphs and code are laid out in pieces, or each step would have to lay out the whole. */
+/** Longest piece of a paragraph or of code, in characters; each step lays out the last piece only. */
 const MAX_CHARS = 4000;
+/** Longest table body, in rows; a longer table is split likewise. */
 const MAX_ROWS = 100;
 
 const FENCE = /^( *)(`{3,99}|~{3,99}) *([^`]*)$/;
@@ -19,21 +20,22 @@ const HEADING = /^ {0,3}(#{1,6})(?: +|$)(.*)/;
 const ITEM = /^( *)([-*+]|\d{1,9}[.)])( +|$)/;
 const RULE = /^ {0,3}([-*_])(?: *\1){2,} *$/;
 const QUOTE = /^ {0,3}> ?/;
-/** The beginning of a line that may still turn into another block. */
-const UNDECIDED =
+/** Matches the beginning of a line that may still become another block. */
+const UNDECIDED_LINE =
   /^ *(?:[-*_][-*_ ]*|\+ *|\d{1,9}|\d{1,9}[.)] *|#{1,6} *|>|[`~]{1,2}|(?:`{3}|~{3}).*|\|.*)?$/;
 
-const make = document.createElement.bind(document);
+const createElement = document.createElement.bind(document);
 
+/** Writes Markdown into a node as the text comes in. */
 export class MarkdownWriter {
-  /** @type {Container[]} From the answer to the innermost item or quote. */
+  /** Open containers, from the answer to the innermost item or quote. @type {Container[]} */
   #stack;
-  /** @type {Leaf} */
+  /** Block that the next line may continue. @type {Leaf} */
   #leaf = null;
-  /** What has come of the current line and is in no leaf. */
+  /** Text of the current line that is in no leaf yet. */
   #line = "";
-  /** Whether the leaf has the beginning of the current line. */
-  #isBegun = false;
+  /** True while the leaf holds the beginning of the current line. */
+  #isLineBegun = false;
   #hooks;
 
   /** @param {HTMLElement} node @param {MarkdownHooks} hooks */
@@ -42,39 +44,45 @@ export class MarkdownWriter {
     this.#hooks = hooks;
   }
 
-  /** @param {string} text */
-  write(text) {
+  /** Adds text at the end and shows what is certain of it. @param {string} text */
+  appendText(text) {
     const lines = (this.#line + text).split("\n");
     this.#line = lines.pop() ?? "";
-    for (const line of lines) this.#take(line.replace(/\r$/, ""), true);
-    if (this.#line && this.#take(this.#line, false)) this.#line = "";
+    for (const line of lines) this.#takeLine(line.replace(/\r$/, ""), true);
+    if (this.#line && this.#takeLine(this.#line, false)) this.#line = "";
     const leaf = this.#leaf;
-    if (leaf && "isShown" in leaf && !leaf.isShown) this.#show(leaf, true);
+    if (leaf && "isShown" in leaf && !leaf.isShown) this.#renderLeaf(leaf, true);
   }
 
-  /** There is no more to come. */
-  end() {
-    if (this.#line) this.#take(this.#line, true);
-    this.#close(1);
+  /** Shows what is left and closes all that is open. No text may follow. */
+  finishText() {
+    if (this.#line) this.#takeLine(this.#line, true);
+    this.#closeContainers(1);
   }
 
-  /** Whether what there is of a line could be shown. @param {string} line @param {boolean} isWhole */
-  #take(line, isWhole) {
+  /**
+   * Shows a line, or the beginning of one. Returns false if the beginning does not tell yet which block it is.
+   * @param {string} line @param {boolean} isWhole
+   */
+  #takeLine(line, isWhole) {
     const leaf = this.#leaf;
-    if (this.#isBegun) this.#add(leaf?.kind === "code" && isWhole ? `${line}\n` : line);
+    if (this.#isLineBegun) this.#extendLeaf(leaf?.kind === "code" && isWhole ? `${line}\n` : line);
     else {
-      const plan = this.#plan(line, isWhole);
-      if (plan) this.#apply(plan);
-      else if (line.length > MAX_CHARS) this.#add(line);
+      const plan = this.#planLine(line, isWhole);
+      if (plan) this.#applyPlan(plan);
+      else if (line.length > MAX_CHARS) this.#extendLeaf(line);
       else return false;
     }
-    this.#isBegun = !isWhole;
+    this.#isLineBegun = !isWhole;
     if (isWhole && this.#leaf?.kind === "heading") this.#closeLeaf();
     return true;
   }
 
-  /** Where a line belongs, or null where that cannot be told yet. @param {string} line @param {boolean} isWhole @returns {Plan | null} */
-  #plan(line, isWhole) {
+  /**
+   * Decides where a line belongs, or returns null where its beginning does not tell yet.
+   * @param {string} line @param {boolean} isWhole @returns {LinePlan | null}
+   */
+  #planLine(line, isWhole) {
     let [depth, text] = [1, line];
     for (; depth < this.#stack.length; depth += 1) {
       const { indent } = this.#stack[depth];
@@ -85,31 +93,31 @@ export class MarkdownWriter {
     }
     const leaf = depth === this.#stack.length ? this.#leaf : null;
     if (leaf?.kind === "code") return isWhole ? { depth, opens: [], kind: "body", text } : null;
-    const opens = /** @type {Plan["opens"]} */ ([]);
+    const opens = /** @type {LinePlan["opens"]} */ ([]);
     for (;;) {
-      if (!isWhole && (UNDECIDED.test(text) || leaf?.kind === "table")) return null;
+      if (!isWhole && (UNDECIDED_LINE.test(text) || leaf?.kind === "table")) return null;
       const item = RULE.test(text) ? null : ITEM.exec(text);
       const mark = item ?? QUOTE.exec(text);
-      // Only a list that begins with 1 may break a paragraph in two: "in\n2024. Then".
-      const isChance = item && !opens.length && leaf?.kind === "text" && /^(?!1\D)\d/.test(item[2]);
-      if (!mark || isChance || depth + opens.length > MAX_DEPTH) break;
+      // Only a list that begins with 1 may interrupt a paragraph: "in\n2024. Then" stays text.
+      const isText = item && !opens.length && leaf?.kind === "text" && /^(?!1\D)\d/.test(item[2]);
+      if (!mark || isText || depth + opens.length > MAX_DEPTH) break;
       opens.push(item);
       text = text.slice(mark[0].length);
     }
-    const kind = kindOf(text, opens.length ? null : leaf, isWhole);
+    const kind = classifyLine(text, opens.length ? null : leaf, isWhole);
     const isLazy = kind === "text" && !opens.length && this.#leaf?.kind === "text";
     return { depth: isLazy ? this.#stack.length : depth, opens, kind, text };
   }
 
-  /** @param {Plan} plan */
-  #apply({ depth, opens, kind, text }) {
-    if (depth < this.#stack.length || opens.length) this.#close(depth);
-    for (const item of opens) this.#open(item);
+  /** @param {LinePlan} plan */
+  #applyPlan({ depth, opens, kind, text }) {
+    if (depth < this.#stack.length || opens.length) this.#closeContainers(depth);
+    for (const item of opens) this.#openContainer(item);
     const leaf = this.#leaf;
     if (leaf?.kind === "code" && kind === "body") {
       if (leaf.close.test(text)) this.#closeLeaf();
-      else this.#add(`${text.slice(Math.min(leaf.indent, text.search(/\S|$/)))}\n`);
-    } else if (leaf?.kind === "table" && kind === "tableRow") this.#row(leaf, text);
+      else this.#extendLeaf(`${text.slice(Math.min(leaf.indent, text.search(/\S|$/)))}\n`);
+    } else if (leaf?.kind === "table" && kind === "tableRow") this.#appendRow(leaf, text);
     else if (kind === "table" && leaf && "raw" in leaf) {
       const lines = leaf.raw.split("\n");
       const head = lines.pop() ?? "";
@@ -118,71 +126,88 @@ export class MarkdownWriter {
       else if (leaf.kind === "text") leaf.node.remove();
       this.#openTable(head, text);
     } else if (kind === "text" && (leaf?.kind === "text" || leaf?.kind === "row")) {
-      this.#add(`\n${text.trimStart()}`);
+      this.#extendLeaf(`\n${text.trimStart()}`);
     } else {
       this.#closeLeaf();
       if (kind !== "blank") this.#openLeaf(kind, text);
     }
   }
 
-  /** Ends what is open, down to `depth` containers. @param {number} depth */
-  #close(depth) {
+  /** Closes the innermost containers until `depth` are left. @param {number} depth */
+  #closeContainers(depth) {
     this.#closeLeaf();
     this.#stack.length = Math.min(depth, this.#stack.length);
   }
 
   #closeLeaf() {
-    if (this.#leaf?.kind === "row") this.#add("");
-    if (this.#leaf && "isShown" in this.#leaf) this.#show(this.#leaf, false);
+    if (this.#leaf?.kind === "row") this.#extendLeaf("");
+    if (this.#leaf && "isShown" in this.#leaf) this.#renderLeaf(this.#leaf, false);
     this.#leaf = null;
   }
 
-  get #top() {
+  get #innermost() {
     return this.#stack[this.#stack.length - 1];
   }
 
-  /** @template {Node} T @param {T} node */
-  #place(node) {
-    this.#top.list = null;
-    return this.#top.node.appendChild(node);
+  /**
+   * Appends a block to the innermost container, which ends the list there.
+   * @template {Node} T @param {T} node
+   */
+  #appendBlock(node) {
+    this.#innermost.list = null;
+    return this.#innermost.node.appendChild(node);
   }
 
   /** Opens a quote, or an item of the list at hand or of a new one. @param {RegExpExecArray | null} item */
-  #open(item) {
+  #openContainer(item) {
     if (!item) {
-      this.#stack.push({ node: this.#place(make("blockquote")), indent: -1, list: null });
+      this.#stack.push({
+        node: this.#appendBlock(createElement("blockquote")),
+        indent: -1,
+        list: null,
+      });
       return;
     }
     const [, { length }, marker] = item;
     const mark = marker.slice(-1);
-    let { list } = this.#top;
+    let { list } = this.#innermost;
     if (list?.mark !== mark) {
-      list = { node: this.#place(make(marker.length > 1 ? "ol" : "ul")), mark };
+      list = { node: this.#appendBlock(createElement(marker.length > 1 ? "ol" : "ul")), mark };
       if (list.node instanceof HTMLOListElement) list.node.start = parseInt(marker, 10);
-      this.#top.list = list;
+      this.#innermost.list = list;
     }
-    this.#stack.push({ node: list.node.appendChild(make("li")), indent: length + 2, list: null });
+    this.#stack.push({
+      node: list.node.appendChild(createElement("li")),
+      indent: length + 2,
+      list: null,
+    });
   }
 
-  /** @param {Plan["kind"]} kind @param {string} text */
+  /** @param {LinePlan["kind"]} kind @param {string} text */
   #openLeaf(kind, text) {
-    if (kind === "rule") this.#place(make("hr"));
+    if (kind === "rule") this.#appendBlock(createElement("hr"));
     else if (kind === "row") this.#leaf = { kind, raw: text };
     else if (kind === "code") this.#openCode(/** @type {RegExpExecArray} */ (FENCE.exec(text)));
     else if (kind === "heading") {
       const [, marks, raw] = HEADING.exec(text) ?? ["", "", ""];
-      const node = this.#place(make(`h${Math.min(3 + marks.length, 6)}`)); // below the question's
+      // The question is an h3, so the answer begins with h4.
+      const node = this.#appendBlock(createElement(`h${Math.min(3 + marks.length, 6)}`));
       this.#leaf = { kind, node, raw, isShown: false };
-    } else this.#openText(text.trimStart());
+    } else this.#openParagraph(text.trimStart());
   }
 
   /** @param {string} raw */
-  #openText(raw) {
-    return (this.#leaf = { kind: "text", node: this.#place(make("p")), raw, isShown: false });
+  #openParagraph(raw) {
+    return (this.#leaf = {
+      kind: "text",
+      node: this.#appendBlock(createElement("p")),
+      raw,
+      isShown: false,
+    });
   }
 
-  /** More of the line, or of the block, that is in the leaf. @param {string} text */
-  #add(text) {
+  /** Adds text to the open leaf, and splits the leaf where it is long. @param {string} text */
+  #extendLeaf(text) {
     let leaf = this.#leaf;
     if (leaf?.kind === "code") {
       leaf.text += text;
@@ -191,36 +216,41 @@ export class MarkdownWriter {
         leaf.room -= part.length;
         if (leaf.room < 0) {
           leaf.room = MAX_CHARS;
-          leaf.piece = leaf.node.appendChild(make("code"));
+          leaf.piece = leaf.node.appendChild(createElement("code"));
         }
         leaf.piece.append(part);
       }
       return;
     }
-    if (!leaf || !("isShown" in leaf)) leaf = this.#openText(leaf?.kind === "row" ? leaf.raw : "");
+    if (!leaf || !("isShown" in leaf))
+      leaf = this.#openParagraph(leaf?.kind === "row" ? leaf.raw : "");
     leaf.raw += text;
     leaf.isShown = false;
     while (leaf.raw.length > 2 * MAX_CHARS) {
       const at = leaf.raw.lastIndexOf(" ", MAX_CHARS) + 1 || MAX_CHARS;
       const rest = leaf.raw.slice(at);
       leaf.raw = leaf.raw.slice(0, at);
-      this.#show(leaf, false);
-      leaf.node = this.#place(make(leaf.node.tagName));
+      this.#renderLeaf(leaf, false);
+      leaf.node = this.#appendBlock(createElement(leaf.node.tagName));
       leaf.node.className = "continued";
       leaf.raw = rest;
     }
   }
 
   /** @param {TextLeaf} leaf @param {boolean} isGrowing */
-  #show(leaf, isGrowing) {
+  #renderLeaf(leaf, isGrowing) {
     leaf.isShown = true;
     const raw = leaf.kind === "heading" ? leaf.raw.replace(/ +#* *$/, "") : leaf.raw;
-    morph(leaf.node, inline(raw, this.#hooks, isGrowing));
+    updateChildren(leaf.node, renderInline(raw, this.#hooks, isGrowing));
   }
 
   /** @param {RegExpExecArray} fence */
   #openCode([, { length: indent }, marks, info]) {
-    const [figure, node, piece] = [this.#place(make("figure")), make("pre"), make("code")];
+    const [figure, node, piece] = [
+      this.#appendBlock(createElement("figure")),
+      createElement("pre"),
+      createElement("code"),
+    ];
     const close = new RegExp(`^ *${marks[0]}{${marks.length},} *$`);
     const leaf = {
       kind: /** @type {const} */ ("code"),
@@ -232,7 +262,7 @@ export class MarkdownWriter {
       indent,
     };
     figure.append(
-      this.#hooks.code(info.split(" ")[0], () => leaf.text),
+      this.#hooks.createCaption(info.split(" ")[0], () => leaf.text),
       node,
     );
     node.tabIndex = 0; // so that the keyboard can scroll it
@@ -242,54 +272,71 @@ export class MarkdownWriter {
 
   /** @param {string} head @param {string} delimiters */
   #openTable(head, delimiters) {
-    const box = this.#place(make("div"));
+    const box = this.#appendBlock(createElement("div"));
     Object.assign(box, { className: "table", tabIndex: 0 }); // so that the keyboard can scroll it
-    const aligns = cells(delimiters).map(
+    const aligns = splitCells(delimiters).map(
       (cell) => /^(:?)-+(:?)$/.exec(cell)?.slice(1).join("-") ?? "",
     );
-    const leaf = { kind: /** @type {const} */ ("table"), box, body: newBody(box, "thead"), aligns };
-    this.#row(leaf, head, "th");
-    leaf.body = /** @type {HTMLElement} */ (leaf.body.parentNode?.appendChild(make("tbody")));
+    const leaf = {
+      kind: /** @type {const} */ ("table"),
+      box,
+      body: appendTablePart(box, "thead"),
+      aligns,
+    };
+    this.#appendRow(leaf, head, "th");
+    leaf.body = /** @type {HTMLElement} */ (
+      leaf.body.parentNode?.appendChild(createElement("tbody"))
+    );
     this.#leaf = leaf;
   }
 
   /** @param {TableLeaf} leaf @param {string} line */
-  #row(leaf, line, tag = "td") {
-    if (leaf.body.childElementCount >= MAX_ROWS) leaf.body = newBody(leaf.box, "tbody");
-    const row = leaf.body.appendChild(make("tr"));
-    const texts = cells(line);
+  #appendRow(leaf, line, tag = "td") {
+    if (leaf.body.childElementCount >= MAX_ROWS) leaf.body = appendTablePart(leaf.box, "tbody");
+    const row = leaf.body.appendChild(createElement("tr"));
+    const texts = splitCells(line);
     for (const [at, align] of leaf.aligns.entries()) {
-      const cell = row.appendChild(make(tag));
+      const cell = row.appendChild(createElement(tag));
       cell.className = { "-:": "end", ":-:": "center" }[align] ?? "";
-      cell.append(...inline(texts[at] ?? "", this.#hooks, false));
+      cell.append(...renderInline(texts[at] ?? "", this.#hooks, false));
     }
   }
 }
 
-/** @param {HTMLElement} box @param {string} part */
-const newBody = (box, part) => box.appendChild(make("table")).appendChild(make(part));
+/**
+ * Appends a table with one part, `thead` or `tbody`, to the box.
+ * @param {HTMLElement} box @param {string} part
+ */
+const appendTablePart = (box, part) =>
+  box.appendChild(createElement("table")).appendChild(createElement(part));
 
-/** @param {string} text @param {Leaf} leaf @param {boolean} isWhole @returns {Plan["kind"]} */
-function kindOf(text, leaf, isWhole) {
+/**
+ * Names the block that a line is, without its marks of containers.
+ * @param {string} text @param {Leaf} leaf @param {boolean} isWhole @returns {LinePlan["kind"]}
+ */
+function classifyLine(text, leaf, isWhole) {
   if (!text.trim()) return "blank";
   if (HEADING.test(text)) return "heading";
   if (!isWhole) return "text";
   if (FENCE.test(text)) return "code";
-  if (isDelimiter(text, leaf)) return "table";
+  if (isDelimiterRow(text, leaf)) return "table";
   if (RULE.test(text)) return "rule";
   if (leaf?.kind === "table" && text.includes("|")) return "tableRow";
   return /^ *\|/.test(text) && leaf?.kind !== "text" && leaf?.kind !== "row" ? "row" : "text";
 }
 
-/** Whether a line makes the one above it the head of a table. @param {string} text @param {Leaf} leaf */
-function isDelimiter(text, leaf) {
+/**
+ * Returns true if a line makes the one above it the head of a table.
+ * @param {string} text @param {Leaf} leaf
+ */
+function isDelimiterRow(text, leaf) {
   const above = leaf && "raw" in leaf ? leaf.raw.split("\n").pop() : "";
   if (!above?.includes("|") || !text.includes("|")) return false;
-  return cells(text).every((cell) => /^:?-+:?$/.test(cell));
+  return splitCells(text).every((cell) => /^:?-+:?$/.test(cell));
 }
 
-/** @param {string} row */
-const cells = (row) =>
+/** Splits a row of a table at the bars that are not escaped. @param {string} row */
+const splitCells = (row) =>
   row
     .trim()
     .replace(/^\||(?<!\\)\|$/g, "")

@@ -1,89 +1,88 @@
-/** The chat: a dialog, or a part of the page. */
+/** Shows the chat: as a dialog, or as a part of the page. */
 
-import { ask, clip, historyOf } from "./chat.js";
-import { inline } from "./inline.js";
-import "./markdown.js"; // Fetched beside turn.js, not after it.
+import { askServer, buildHistory, clipText } from "./chat.js";
+import { renderInline } from "./inline.js";
+import "./markdown.js"; // Named here so that it is fetched beside turn.js, not after it.
 import { STYLES } from "./styles.js";
-import { button, make, nameOf, TurnView } from "./turn.js";
+import { createButton, createElement, nameSource, TurnView } from "./turn.js";
 import { WORDS } from "./words.js";
 
+/** Longest question, in characters; the box takes no more. */
 const MAX_QUERY_CHARS = 4000;
-const MAX_KEPT_CHARS = 500_000;
-
-/** How a passage is shown: without links. @type {MarkdownHooks} */
-const PLAIN = { link: () => null, citation: () => null, code: () => "" };
+/** Longest conversation that the tab stores, in characters of JSON; its oldest turns are left out. */
+const MAX_STORED_CHARS = 500_000;
 
 /** @param {string} name */
-const meta = (name) =>
+const readDocusaurusMeta = (name) =>
   document.querySelector(`meta[name=docusaurus_${name}]`)?.getAttribute("content") ?? undefined;
 
+/** Holds the conversation, and the frame that shows it. */
 export class Panel {
   /** @type {Turn[]} */
   #turns = [];
-  /** Ends the answer that is being written. @type {AbortController | null} */
-  #current = null;
+  /** Stops the answer that is being written. @type {AbortController | null} */
+  #answerAbort = null;
   #selection = "";
-  /** What the preview stands by. @type {Element | null} */
-  #near = null;
+  /** Citation or source beside which the preview stands. @type {Element | null} */
+  #previewAnchor = null;
   /** @type {Element | null} */
-  #tapped = null;
+  #tappedAnchor = null;
   #host;
   #words;
   #server;
   frame;
-  #box;
-  #send = make("button", { className: "send" });
-  #intro = make("div", { className: "intro" });
-  #quote = make("blockquote", { className: "quote" });
-  #log = make("div", { className: "log", tabIndex: -1 });
-  #preview = make("div", { className: "preview", dir: "auto" });
-  #status = make("p", { className: "unseen", role: "status" });
+  #questionBox = createElement("textarea", { rows: 1, maxLength: MAX_QUERY_CHARS });
+  #sendButton = createElement("button", { className: "send" });
+  #intro = createElement("div", { className: "intro" });
+  #quote = createElement("blockquote", { className: "quote" });
+  #log = createElement("div", { className: "log", tabIndex: -1 });
+  #preview = createElement("div", { className: "preview", dir: "auto", hidden: true });
+  #status = createElement("p", { className: "unseen", role: "status" });
 
   /** @param {DocentChat} host @param {ShadowRoot} root */
   constructor(host, root) {
     const sheet = new CSSStyleSheet();
     sheet.replaceSync(STYLES);
     root.adoptedStyleSheets.push(sheet);
-    const words = (this.#words = { ...WORDS[host.language], ...host.words });
+    this.#words = { ...WORDS[host.language], ...host.words };
     const server = host.getAttribute("server") ?? new URL("..", import.meta.url);
     this.#server = new URL(server, location.href).href.replace(/\/?$/, "/");
     this.#host = host;
-    const label = { placeholder: words.question, ariaLabel: words.question };
-    this.#box = make("textarea", { ...label, rows: 1, maxLength: MAX_QUERY_CHARS });
-    // Where the style sheet cannot make it as high as its text.
-    this.#box.oninput = () => (this.#box.rows = Math.min(this.#box.value.split("\n").length, 8));
-    const isInline = host.hasAttribute("inline");
-    const close = button("×", () => this.close());
+    this.frame = this.#createFrame();
+    root.append(this.frame);
+    this.frame.onclick = (event) => this.#onClick(event);
+    for (const type of ["pointerover", "focusin", "pointerleave", "close"])
+      this.frame.addEventListener(type, ({ target }) => this.#previewSource(target));
+    this.#log.onscroll = () => this.#previewSource(this.#previewAnchor);
+    this.#quoteSelection("");
+    this.#restoreConversation();
+    this.#updateControls();
+  }
+
+  #createFrame() {
+    const box = this.#questionBox;
+    const words = this.#words;
+    const { language } = this.#host;
+    const isInline = this.#host.hasAttribute("inline");
+    Object.assign(box, { placeholder: words.question, ariaLabel: words.question });
+    // For browsers whose style sheet cannot make the box as high as its text (`field-sizing`).
+    box.oninput = () => (box.rows = Math.min(box.value.split("\n").length, 8));
+    const close = createButton("×", () => this.close());
     Object.assign(close, { ariaLabel: words.close, hidden: isInline });
-    const title = make("h2", {}, words.title);
-    const onsubmit = (/** @type {Event} */ event) => this.#submit(event);
-    const notice = make("small", {}, words.notice);
-    this.frame = /** @type {HTMLDialogElement} */ (
-      make(
+    const restart = createButton(words.fresh, () => this.#restartConversation());
+    const onsubmit = (/** @type {Event} */ event) => this.#submitQuestion(event);
+    const notice = createElement("small", {}, words.notice);
+    return /** @type {HTMLDialogElement} */ (
+      createElement(
         isInline ? "section" : "dialog",
-        { className: "panel", ariaLabel: words.title, lang: host.language, dir: words.dir },
-        make(
-          "header",
-          {},
-          title,
-          button(words.fresh, () => this.#restart()),
-          close,
-        ),
+        { className: "panel", ariaLabel: words.title, lang: language, dir: words.dir },
+        createElement("header", {}, createElement("h2", {}, words.title), restart, close),
         this.#log,
-        make("form", { onsubmit }, this.#quote, this.#box, this.#send, notice),
+        createElement("form", { onsubmit }, this.#quote, box, this.#sendButton, notice),
         this.#status,
         this.#preview,
       )
     );
-    root.append(this.frame);
-    this.frame.onclick = (event) => this.#onClick(event);
-    for (const type of ["pointerover", "focusin", "pointerleave", "close"])
-      this.frame.addEventListener(type, ({ target }) => this.#point(target));
-    this.#log.onscroll = () => this.#point(this.#near);
-    this.#point(null);
-    this.#about("");
-    this.#restore();
-    this.#show();
   }
 
   get isOpen() {
@@ -92,65 +91,74 @@ export class Panel {
 
   /** @param {Opening} opening */
   open({ question, selection }) {
-    if (question) this.#box.value = question;
-    if (selection) this.#about(selection);
+    if (question) this.#questionBox.value = question;
+    if (selection) this.#quoteSelection(selection);
     if (this.frame.showModal && !this.isOpen) {
       this.frame.showModal();
-      if (!this.#log.scrollTop) this.#toLast();
+      if (!this.#log.scrollTop) this.#scrollToLastTurn();
     }
-    this.#box.focus();
+    this.#questionBox.focus();
   }
 
   close() {
     if (this.isOpen) this.frame.close();
   }
 
-  /** The page goes, and no answer goes on without it. */
-  leave() {
-    if (!this.#current) return;
-    this.#current.abort("left");
-    this.#keep();
+  /** Ends the answer that is being written, since the page goes, and saves what there is of it. */
+  leavePage() {
+    if (!this.#answerAbort) return;
+    this.#answerAbort.abort("left");
+    this.#saveConversation();
   }
 
   /** @param {string} question */
   async ask(question, selection = "") {
-    const query = clip(question.trim(), MAX_QUERY_CHARS);
-    if (this.#current || !query) return;
-    const stop = (this.#current = new AbortController());
-    const { origin, pathname, hash } = location; // without the query string, which may hold what is nobody's business
+    const query = clipText(question.trim(), MAX_QUERY_CHARS);
+    if (this.#answerAbort || !query) return;
+    const stop = (this.#answerAbort = new AbortController());
+    const { origin, pathname, hash } = location; // without the query string, which may hold secrets
     const request = {
       query,
-      history: historyOf(this.#turns),
+      history: buildHistory(this.#turns),
       page: {
-        url: clip(origin + pathname + hash, 2000),
-        title: clip(document.title, 300),
-        selection: clip(selection, 4000) || undefined,
+        url: clipText(origin + pathname + hash, 2000),
+        title: clipText(document.title, 300),
+        selection: clipText(selection, 4000) || undefined,
       },
-      filter: this.#host.json("filter") ?? { version: meta("version"), language: meta("locale") },
+      filter: this.#host.readJson("filter") ?? {
+        version: readDocusaurusMeta("version"),
+        language: readDocusaurusMeta("locale"),
+      },
     };
     const turn = { query, selection, text: "", sources: [], ending: {} };
-    const view = this.#place(turn);
-    this.#about("");
-    this.#show();
+    const view = this.#appendTurn(turn);
+    this.#quoteSelection("");
+    this.#updateControls();
     this.#status.textContent = this.#words.writing;
-    this.#toLast();
-    this.#emit("ask", { query, request });
-    const ending = await ask(this.#host.fetch, `${this.#server}chat`, request, stop.signal, view);
-    if (this.#current !== stop) return; // a new conversation has begun
+    this.#scrollToLastTurn();
+    this.#emitEvent("ask", { query, request });
+    const ending = await askServer(
+      this.#host.fetch,
+      `${this.#server}chat`,
+      request,
+      stop.signal,
+      view,
+    );
+    if (this.#answerAbort !== stop) return; // A new conversation has begun.
     if (stop.signal.reason === "left") ending.state = "cut";
-    const said = await this.#end(turn, view, ending).catch(() => "");
-    if (this.#current !== stop) return;
-    this.#current = null;
-    this.#status.textContent = ending.done ? `${this.#words.finished} ${said}` : said;
-    this.#keep();
-    this.#show();
+    const sentence = await this.#endTurn(turn, view, ending).catch(() => "");
+    if (this.#answerAbort !== stop) return;
+    this.#answerAbort = null;
+    this.#status.textContent = ending.done ? `${this.#words.finished} ${sentence}` : sentence;
+    this.#saveConversation();
+    this.#updateControls();
     const { text, sources } = turn;
-    if (ending.problem) this.#emit("error", { query, problem: ending.problem });
-    else this.#emit("answer", { query, text, sources, stopped: !ending.done, ...ending.done });
+    if (ending.problem) this.#emitEvent("error", { query, problem: ending.problem });
+    else this.#emitEvent("answer", { query, text, sources, stopped: !ending.done, ...ending.done });
   }
 
   /** @param {Turn} turn */
-  #place(turn) {
+  #appendTurn(turn) {
     const view = new TurnView(turn, this.#words);
     this.#turns.push(turn);
     this.#log.append(view.root);
@@ -158,9 +166,9 @@ export class Panel {
   }
 
   /** @param {Turn} turn @param {TurnView} view @param {Ending} ending */
-  #end(turn, view, ending) {
-    return view.end(ending, () => {
-      if (this.#current) return;
+  #endTurn(turn, view, ending) {
+    return view.showEnding(ending, () => {
+      if (this.#answerAbort) return;
       this.#turns = this.#turns.filter((other) => other !== turn);
       view.root.remove();
       this.#log.focus();
@@ -168,83 +176,89 @@ export class Panel {
     });
   }
 
-  /** Shows what there is to do now. */
-  #show() {
+  /** Updates the button of the form and the suggestions to the state of the conversation. */
+  #updateControls() {
     const { send, stop, suggestions } = this.#words;
-    const first = (this.#host.getAttribute("suggestions") ?? "")
+    const suggested = (this.#host.getAttribute("suggestions") ?? "")
       .split("|")
       .filter((text) => text.trim());
-    this.#send.textContent = this.#current ? stop : send;
-    this.#intro.replaceChildren(first.length ? suggestions : "");
-    const asks = (/** @type {string} */ text) => () => {
+    this.#sendButton.textContent = this.#answerAbort ? stop : send;
+    this.#intro.replaceChildren(suggested.length ? suggestions : "");
+    const askSuggestion = (/** @type {string} */ text) => () => {
       this.#log.focus();
       void this.ask(text);
     };
-    this.#intro.append(...first.map((text) => button(text, asks(text))));
+    this.#intro.append(...suggested.map((text) => createButton(text, askSuggestion(text))));
     if (!this.#turns.length) this.#log.replaceChildren(this.#intro);
     else this.#intro.remove();
   }
 
-  /** The newest question comes to the top. */
-  #toLast() {
+  /** Scrolls the newest question to the top. */
+  #scrollToLastTurn() {
     const top = this.#log.lastElementChild?.getBoundingClientRect().top ?? 0;
     this.#log.scrollTop += top - this.#log.getBoundingClientRect().top;
   }
 
-  /** What the next question is about. @param {string} selection */
-  #about(selection) {
-    const drop = button("×", () => [this.#about(""), this.#box.focus()]);
-    drop.ariaLabel = this.#words.unquote;
+  /**
+   * Quotes the text that the next question is about; an empty one removes the quote.
+   * @param {string} selection
+   */
+  #quoteSelection(selection) {
+    const removeButton = createButton("×", () => [
+      this.#quoteSelection(""),
+      this.#questionBox.focus(),
+    ]);
+    removeButton.ariaLabel = this.#words.unquote;
     this.#selection = selection;
     this.#quote.hidden = !selection;
-    this.#quote.replaceChildren(make("span", { dir: "auto" }, selection), drop);
+    this.#quote.replaceChildren(createElement("span", { dir: "auto" }, selection), removeButton);
   }
 
   /** @param {Event} event */
-  #submit(event) {
+  #submitQuestion(event) {
     event.preventDefault();
-    if (this.#current) return this.#current.abort();
-    void this.ask(this.#box.value, this.#selection);
-    this.#box.value = "";
+    if (this.#answerAbort) return this.#answerAbort.abort();
+    void this.ask(this.#questionBox.value, this.#selection);
+    this.#questionBox.value = "";
   }
 
-  #restart() {
-    this.#current?.abort();
-    this.#current = null;
+  #restartConversation() {
+    this.#answerAbort?.abort();
+    this.#answerAbort = null;
     this.#turns = [];
     this.#status.textContent = "";
-    this.#keep();
-    this.#show();
-    this.#box.focus();
+    this.#saveConversation();
+    this.#updateControls();
+    this.#questionBox.focus();
   }
 
-  get #key() {
+  get #storageKey() {
     return `docent ${this.#server}`;
   }
 
-  #keep() {
+  #saveConversation() {
     const turns = [...this.#turns];
     let kept = JSON.stringify(turns);
-    while (kept.length > MAX_KEPT_CHARS && turns.shift()) kept = JSON.stringify(turns);
+    while (kept.length > MAX_STORED_CHARS && turns.shift()) kept = JSON.stringify(turns);
     try {
-      sessionStorage.setItem(this.#key, kept);
+      sessionStorage.setItem(this.#storageKey, kept);
     } catch {
-      // Then the conversation lasts as long as its page.
+      // Without storage the conversation lasts as long as its page.
     }
   }
 
-  #restore() {
+  #restoreConversation() {
     try {
-      for (const kept of JSON.parse(sessionStorage.getItem(this.#key) ?? "[]")) {
+      for (const kept of JSON.parse(sessionStorage.getItem(this.#storageKey) ?? "[]")) {
         const turn = { ...kept, text: "" };
-        const view = this.#place(turn);
-        view.sources(kept.sources);
-        view.write(kept.text);
+        const view = this.#appendTurn(turn);
+        view.showSources(kept.sources);
+        view.appendText(kept.text);
         const { done, problem, state = "cut" } = kept.ending;
-        this.#end(turn, view, { done, problem, state }).catch(() => view.root.remove());
+        this.#endTurn(turn, view, { done, problem, state }).catch(() => view.root.remove());
       }
     } catch {
-      this.#turns = []; // It is not what we kept.
+      this.#turns = []; // Another script has written there.
     }
   }
 
@@ -252,17 +266,19 @@ export class Panel {
   onKey(event) {
     const [target] = event.composedPath();
     const { key, keyCode, shiftKey, isComposing } = event;
-    const isWriting = isComposing || keyCode === 229; // as Safari has it where a composition ends
-    if (key === "Enter" && target === this.#box && !shiftKey && !isWriting) {
+    const isWriting = isComposing || keyCode === 229; // Safari sends 229 where a composition ends.
+    if (key === "Enter" && target === this.#questionBox && !shiftKey && !isWriting) {
       event.preventDefault();
-      if (!this.#current) this.#submit(event);
+      if (!this.#answerAbort) this.#submitQuestion(event);
     } else if (key === "Escape" && !this.#preview.hidden) {
       event.preventDefault();
-      this.#point(null);
+      this.#previewSource(null);
     } else if (key === "Tab" && this.isOpen) {
-      const all = this.frame.querySelectorAll("a[href], button:enabled, textarea, [tabindex='0']");
+      const focusable = this.frame.querySelectorAll(
+        "a[href], button:enabled, textarea, [tabindex='0']",
+      );
       const order = /** @type {HTMLElement[]} */ (
-        [...all].filter((node) => node.checkVisibility())
+        [...focusable].filter((node) => node.checkVisibility())
       );
       if (shiftKey) order.reverse();
       if (order[order.length - 1] !== target) return;
@@ -274,38 +290,41 @@ export class Panel {
   /** @param {MouseEvent} event */
   #onClick(event) {
     const { target, altKey, ctrlKey, metaKey, shiftKey } = event;
-    if (target === this.frame) return this.close(); // beside the dialog
+    if (target === this.frame) return this.close(); // The click was beside the dialog.
     const anchor = target instanceof Element ? target.closest("a") : null;
     if (!anchor || altKey || ctrlKey || metaKey || shiftKey) return;
     const isTap = /** @type {PointerEvent} */ (event).pointerType === "touch";
-    if (isTap && anchor.dataset.source && anchor !== this.#tapped) {
-      this.#tapped = anchor; // A finger sees the passage first, and opens the page when it taps again.
-      this.#point(anchor);
+    if (isTap && anchor.dataset.source && anchor !== this.#tappedAnchor) {
+      this.#tappedAnchor = anchor; // A first tap shows the passage, a second one opens the page.
+      this.#previewSource(anchor);
       return event.preventDefault();
     }
     if (anchor.target) return;
     event.preventDefault();
     this.close();
-    if (this.#emit("navigate", { url: anchor.href })) location.assign(anchor.href);
+    if (this.#emitEvent("navigate", { url: anchor.href })) location.assign(anchor.href);
   }
 
-  /** Shows the passage that a citation or a source at hand stands for. @param {EventTarget | null} target */
-  #point(target) {
+  /**
+   * Shows the passage of the citation or source that is pointed at, else hides the preview.
+   * @param {EventTarget | null} target
+   */
+  #previewSource(target) {
     const [frame, preview] = [this.frame, this.#preview];
-    const near = target instanceof Element ? target.closest("[data-source]") : null;
+    const anchor = target instanceof Element ? target.closest("[data-source]") : null;
     if (target instanceof Node && preview.contains(target)) return;
-    const at = [...this.#log.children].findIndex((turn) => turn.contains(near));
+    const at = [...this.#log.children].findIndex((turn) => turn.contains(anchor));
     const source = this.#turns[at]?.sources.find(
-      ({ number }) => `${number}` === near?.getAttribute("data-source"),
+      ({ number }) => `${number}` === anchor?.getAttribute("data-source"),
     );
-    this.#near = source ? near : null;
+    this.#previewAnchor = source ? anchor : null;
     preview.hidden = !source;
-    if (!near || !source) return;
+    if (!anchor || !source) return;
     preview.replaceChildren(
-      make("b", {}, nameOf(source)),
-      make("p", {}, ...inline(source.snippet, PLAIN, false)),
+      createElement("b", {}, nameSource(source)),
+      createElement("p", {}, ...renderInline(source.snippet, null, false)),
     );
-    const [box, outer] = [near.getBoundingClientRect(), frame.getBoundingClientRect()];
+    const [box, outer] = [anchor.getBoundingClientRect(), frame.getBoundingClientRect()];
     const { offsetHeight, offsetWidth, style } = preview;
     const isBelow = box.bottom + offsetHeight < outer.bottom;
     style.top = `${(isBelow ? box.bottom : box.top - offsetHeight) - outer.top}px`;
@@ -313,7 +332,7 @@ export class Panel {
   }
 
   /** @param {string} name @param {object} detail */
-  #emit(name, detail) {
+  #emitEvent(name, detail) {
     const init = { bubbles: true, cancelable: name === "navigate", composed: true, detail };
     return this.#host.dispatchEvent(new CustomEvent(`docent:${name}`, init));
   }

@@ -1,9 +1,9 @@
-// The types of the widget: for `tsc`, and not served.
+// Declares the types of the widget for `tsc`. This file is not served.
 
 type Panel = import("./panel.js").Panel;
 type Words = Record<string, string>;
 
-/** A passage that the answer may cite. */
+/** Describes a passage that the answer may cite. */
 interface Source {
   number: number;
   title: string;
@@ -13,7 +13,7 @@ interface Source {
   score: number;
 }
 
-/** What ends an answer: `done` of the stream, or the JSON answer. */
+/** Describes a whole answer: the event `done` of the stream, or the JSON answer. */
 interface Done {
   status: string;
   finish_reason: string;
@@ -21,7 +21,10 @@ interface Done {
   request_id: string;
 }
 
-/** A failure as the server tells it, or as the widget does: then `code` is a key of its words, and `detail` is empty. */
+/**
+ * Describes a failure of the server, or of the widget: then `code` is a key of its words, and `detail` is
+ * empty.
+ */
 interface Problem {
   code: string;
   detail: string;
@@ -31,60 +34,65 @@ interface Problem {
   errors?: { field: string; message: string }[];
 }
 
-/** How an answer ended: well, with a failure, by the reader, or in the midst. */
+/**
+ * Describes how an answer ended: `done`, with a problem, or with a state of the widget, such as `stopped` or
+ * `cut`.
+ */
 interface Ending {
   done?: Done;
   problem?: Problem;
   state?: string;
 }
 
-/** A question with its answer, as the tab keeps it. */
+/** Holds a question and its answer, as the tab stores them. */
 interface Turn {
   query: string;
-  /** What the reader had selected on the page. */
+  /** Text that the reader had selected on the page. */
   selection: string;
   text: string;
   sources: Source[];
   ending: Ending;
 }
 
-/** What to put into the box for the question, and above it. */
+/** Holds the text to put into the box for the question, and the selected text to quote above it. */
 interface Opening {
   question?: string;
   selection?: string;
 }
 
-/** What the element gives the panel. */
+/** Describes what the panel uses of the element. */
 interface DocentChat extends HTMLElement {
   words: Words;
   language: string;
   fetch: typeof window.fetch;
-  json(name: string): Record<string, unknown> | null;
+  readJson(name: string): Record<string, unknown> | null;
 }
 
-/** What shows an answer while it comes. */
+/** Shows an answer while it comes. */
 interface AnswerView {
-  sources(sources: Source[]): void;
-  write(text: string): void;
+  showSources(sources: Source[]): void;
+  appendText(text: string): void;
 }
 
+/** Creates the nodes that the Markdown writer leaves to the turn. */
 interface MarkdownHooks {
-  /** An empty link; null for an address that must not be one. */
-  link(url: string): HTMLElement | null;
-  /** What stands for `[n]`; null where there is no such source. */
-  citation(number: number): HTMLElement | null;
-  /** What stands above a block of code. */
-  code(language: string, text: () => string): Node | string;
+  /** Creates an empty link; null for an address that must not be one. */
+  createLink(url: string): HTMLElement | null;
+  /** Creates the link for `[n]`; null where there is no such source. */
+  createCitation(number: number): HTMLElement | null;
+  /** Creates what stands above a block of code. */
+  createCaption(language: string, readText: () => string): Node | string;
 }
 
-/** The answer, an item whose lines have `indent` spaces in front, or a quote (-1); and the list at its end, if it may go on. */
+/** Holds the answer, an item whose lines have `indent` spaces in front, or a quote (-1). */
 interface Container {
   node: HTMLElement;
   indent: number;
+  /** List at its end that may go on. */
   list: { node: HTMLElement; mark: string } | null;
 }
 
-/** A paragraph or heading. */
+/** Holds a paragraph or heading. */
 interface TextLeaf {
   kind: "text" | "heading";
   node: HTMLElement;
@@ -92,15 +100,17 @@ interface TextLeaf {
   isShown: boolean;
 }
 
-/** A line that may become the head of a table. */
+/** Holds a line that may become the head of a table. */
 interface RowLeaf {
   kind: "row";
   raw: string;
 }
 
+/** Holds a block of code until the line that `close` matches. */
 interface CodeLeaf {
   kind: "code";
   node: HTMLElement;
+  /** Last part of the block, with room for so many more characters. */
   piece: HTMLElement;
   room: number;
   text: string;
@@ -108,6 +118,7 @@ interface CodeLeaf {
   indent: number;
 }
 
+/** Holds a table; `body` takes its next row. */
 interface TableLeaf {
   kind: "table";
   box: HTMLElement;
@@ -115,12 +126,14 @@ interface TableLeaf {
   aligns: string[];
 }
 
-/** What the next line may continue. */
+/** Holds the block that the next line may continue. */
 type Leaf = TextLeaf | RowLeaf | CodeLeaf | TableLeaf | null;
 
-/** Where a line belongs: how many containers go on, the items (and quotes: null) that it opens, and what it holds. */
-interface Plan {
+/** Describes where a line belongs. */
+interface LinePlan {
+  /** Containers that go on. */
   depth: number;
+  /** Items that the line opens, and quotes: null. */
   opens: (RegExpExecArray | null)[];
   kind: "blank" | "body" | "code" | "heading" | "row" | "rule" | "table" | "tableRow" | "text";
   text: string;

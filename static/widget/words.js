@@ -1,4 +1,12 @@
-/** The words of the interface, which the attribute `words` replaces by key. @type {Record<string, Record<string, string>>} */
+/**
+ * Holds the words of the interface by language and key; the attribute `words` replaces them by key.
+ *
+ * Two places hold words of their own, for the same languages. `FIRST_WORDS` in `../widget.js` are on the page
+ * before this file is fetched; `LABELS` in `examples/docusaurus/docusaurus-plugin-docent/index.mjs` repeat
+ * `open`, as the plugin is built into a site without Docent at hand. Tests hold the three together.
+ *
+ * @type {Record<string, Record<string, string>>}
+ */
 export const WORDS = {
   en: {
     dir: "ltr",

@@ -636,7 +636,7 @@ test("the stream's reader gives the same events wherever the bytes are cut", asy
       for (let second = first; second <= bytes.length; second += 1) {
         const parser = new SseParser();
         const pieces = [bytes.slice(0, first), bytes.slice(first, second), bytes.slice(second)];
-        outcomes.add(JSON.stringify(pieces.flatMap((piece) => parser.feed(piece))));
+        outcomes.add(JSON.stringify(pieces.flatMap((piece) => parser.parseBytes(piece))));
       }
     }
     return [...outcomes];
