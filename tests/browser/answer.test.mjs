@@ -1,14 +1,14 @@
-// An answer as it is written, rendered, cited, stopped and tried again.
+// Tests how an answer is written, rendered, cited, stopped and tried again.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { gate, whole } from "./gemini.mjs";
-import { DONE, script, SOURCE } from "./scripted.mjs";
-import { told } from "./widget.mjs";
-import { QUESTION, world } from "./world.mjs";
+import { answerWith, createGate } from "./gemini.mjs";
+import { DONE, scriptEvents, SOURCE } from "./scripted.mjs";
+import { readEvents } from "./widget.mjs";
+import { QUESTION, startFixture } from "./fixture.mjs";
 
-const w = world();
+const fixture = startFixture();
 
 const MARKDOWN = `A paragraph with *emphasis*, **weight**, \`code\` and a [link](https://example.com/a?b=c&d) [1].
 
@@ -38,49 +38,49 @@ docent serve --port 1
 The end.`;
 
 /** @param {string} text @param {number} size */
-const pieces = (text, size) => text.match(new RegExp(`[^]{1,${size}}`, "g")) ?? [];
+const splitText = (text, size) => text.match(new RegExp(`[^]{1,${size}}`, "g")) ?? [];
 
-test("sources stand there before the first word, and words before the end", async (t) => {
-  const { chat } = await w.chat(t);
-  const [first, rest] = [gate(), gate()];
-  w.gemini.on(QUESTION, async (reply) => {
+test("sources are shown before the first word, and words before the end", async (t) => {
+  const { chat } = await fixture.openChat(t);
+  const [first, rest] = [createGate(), createGate()];
+  fixture.gemini.script(QUESTION, async (reply) => {
     await first.opened;
-    reply.text("The first words ");
+    reply.sendText("The first words ");
     await rest.opened;
-    reply.text("and the last [1].");
-    reply.finish();
+    reply.sendText("and the last [1].");
+    reply.finishStream();
   });
   await chat.ask(QUESTION);
   await chat.sources.first().waitFor();
-  await chat.state("writing");
+  await chat.waitForState("writing");
   assert.equal((await chat.answer.allInnerTexts()).join("").trim(), "");
   first.open();
   await chat.answer.getByText("The first words").waitFor();
-  await chat.state("writing");
+  await chat.waitForState("writing");
   rest.open();
-  await chat.state("answered");
+  await chat.waitForState("answered");
   assert.match(await chat.answer.innerText(), /The first words and the last/);
 });
 
-test("while the docs are searched the turn says so", async (t) => {
-  const { page, chat } = await w.chat(t);
-  const search = gate();
+test("a turn says that the docs are being searched", async (t) => {
+  const { page, chat } = await fixture.openChat(t);
+  const search = createGate();
   await page.route("**/chat", async (route) => {
     await search.opened;
     await route.continue();
   });
-  w.gemini.on("searched", whole("Yes [1]."));
+  fixture.gemini.script("searched", answerWith("Yes [1]."));
   await chat.ask(`${QUESTION} searched`);
-  await chat.state("searching");
+  await chat.waitForState("searching");
   search.open();
-  await chat.state("answered");
+  await chat.waitForState("answered");
 });
 
 test("Markdown becomes elements", async (t) => {
-  const { chat } = await w.chat(t);
-  w.gemini.on("Markdown", whole(...pieces(MARKDOWN, 7)));
+  const { chat } = await fixture.openChat(t);
+  fixture.gemini.script("Markdown", answerWith(...splitText(MARKDOWN, 7)));
   await chat.ask(`${QUESTION} Markdown`);
-  await chat.state("answered");
+  await chat.waitForState("answered");
   const counts = await chat.answer.evaluate((answer) => {
     const wanted = {
       "p em": "emphasis",
@@ -112,13 +112,13 @@ test("Markdown becomes elements", async (t) => {
 });
 
 test("a block that is finished keeps its elements while later text arrives", async (t) => {
-  const { chat } = await w.chat(t);
-  const rest = gate();
-  w.gemini.on("identity", async (reply) => {
-    reply.text(...pieces(MARKDOWN, 11));
+  const { chat } = await fixture.openChat(t);
+  const rest = createGate();
+  fixture.gemini.script("identity", async (reply) => {
+    reply.sendText(...splitText(MARKDOWN, 11));
     await rest.opened;
-    reply.text("\n\nMore ", "words ", "and *more*.\n\n- a\n- b");
-    reply.finish();
+    reply.sendText("\n\nMore ", "words ", "and *more*.\n\n- a\n- b");
+    reply.finishStream();
   });
   await chat.ask(`${QUESTION} identity`);
   await chat.answer.getByText("The end").waitFor();
@@ -132,7 +132,7 @@ test("a block that is finished keeps its elements while later text arrives", asy
   });
   assert.ok(before > 25, `${before} elements are finished`);
   rest.open();
-  await chat.state("answered");
+  await chat.waitForState("answered");
   const lost = await chat.answer.evaluate((answer) =>
     /** @type {any} */ (window).marked
       .filter((/** @type {Element} */ e) => !answer.contains(e))
@@ -142,11 +142,11 @@ test("a block that is finished keeps its elements while later text arrives", asy
 });
 
 test("a citation shows its passage when hovered and when focused", async (t) => {
-  const { page, chat } = await w.chat(t);
-  w.gemini.on("preview", whole("One [1] and two [2]."));
+  const { page, chat } = await fixture.openChat(t);
+  fixture.gemini.script("preview", answerWith("One [1] and two [2]."));
   await chat.ask(`${QUESTION} preview`);
-  await chat.state("answered");
-  const [answer] = await told(page, "answer");
+  await chat.waitForState("answered");
+  const [answer] = await readEvents(page, "answer");
   /** @param {number} n */
   const beginning = (n) => answer.sources[n].snippet.trim().slice(0, 15);
   await chat.citations.first().hover();
@@ -165,14 +165,16 @@ test("a citation shows its passage when hovered and when focused", async (t) => 
 });
 
 test("a citation that must be scrolled to when it is focused shows its passage too", async (t) => {
-  const { page, chat } = await w.chat(t, { context: { viewport: { width: 360, height: 500 } } });
-  w.gemini.on("far down", whole("Words [1].\n\n".repeat(40), "The last [2]."));
+  const { page, chat } = await fixture.openChat(t, {
+    context: { viewport: { width: 360, height: 500 } },
+  });
+  fixture.gemini.script("far down", answerWith("Words [1].\n\n".repeat(40), "The last [2]."));
   await chat.ask(`${QUESTION} far down`);
-  await chat.state("answered");
+  await chat.waitForState("answered");
   await chat.box.focus();
   await chat.citations.first().focus();
   await chat.citations.last().focus();
-  // The scrolling that focus causes is told two frames later at most.
+  // The event of the scrolling that focus causes comes two frames later at most.
   await page.evaluate(
     () => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))),
   );
@@ -180,25 +182,25 @@ test("a citation that must be scrolled to when it is focused shows its passage t
 });
 
 test("a citation leads to its heading", async (t) => {
-  const { page, chat } = await w.chat(t);
-  w.gemini.on("heading", whole("See [1]."));
+  const { page, chat } = await fixture.openChat(t);
+  fixture.gemini.script("heading", answerWith("See [1]."));
   await chat.ask(`${QUESTION} heading`);
-  await chat.state("answered");
-  const [{ sources }] = await told(page, "answer");
+  await chat.waitForState("answered");
+  const [{ sources }] = await readEvents(page, "answer");
   await Promise.all([page.waitForURL(/\/docs\/.+#.+/), chat.citations.first().click()]);
-  assert.equal(page.url(), new URL(sources[0].url, w.site.url).href);
+  assert.equal(page.url(), new URL(sources[0].url, fixture.site.url).href);
 });
 
 test("a citation of another origin opens in a new tab", async (t) => {
-  const { page, context, chat } = await w.chat(t);
-  const url = `${w.site.url.replace("localhost", "127.0.0.1")}/docs/elsewhere#x`;
-  await script(page, [
+  const { page, context, chat } = await fixture.openChat(t);
+  const url = `${fixture.site.url.replace("localhost", "127.0.0.1")}/docs/elsewhere#x`;
+  await scriptEvents(page, [
     ["sources", { request_id: "r", sources: [{ ...SOURCE, url }] }],
     ["token", { text: "See [1]." }],
     ["done", DONE],
   ]);
   await chat.ask("Anything?");
-  await chat.state("answered");
+  await chat.waitForState("answered");
   const here = page.url();
   const [opened] = await Promise.all([context.waitForEvent("page"), chat.citations.click()]);
   await opened.waitForURL(url);
@@ -206,74 +208,77 @@ test("a citation of another origin opens in a new tab", async (t) => {
   assert.equal(await opened.evaluate(() => window.opener), null);
 });
 
-/** How an answer can end, by what Gemini does. @type {[string, import("./gemini.mjs").Script][]} */
+/** Ends of an answer, by what Gemini does. @type {[string, import("./gemini.mjs").Script][]} */
 const ENDS = [
-  ["answered", whole("Set it [1].")],
-  ["uncited", whole("Set it.")],
-  ["not_in_docs", whole("[NOT_IN_DOCS] The docs say how to start it.")],
-  ["max_tokens", (reply) => (reply.text("Half an [1]"), reply.finish("MAX_TOKENS"))],
-  ["safety", (reply) => (reply.text("Half an [1]"), reply.finish("SAFETY"))],
-  ["recitation", (reply) => (reply.text("Half an [1]"), reply.finish("RECITATION"))],
-  ["blocked", (reply) => reply.block()],
-  ["other", (reply) => (reply.text("Half an [1]"), reply.finish("OTHER"))],
-  ["error", (reply) => reply.error(503, "UNAVAILABLE")],
+  ["answered", answerWith("Set it [1].")],
+  ["uncited", answerWith("Set it.")],
+  ["not_in_docs", answerWith("[NOT_IN_DOCS] The docs say how to start it.")],
+  ["max_tokens", (reply) => (reply.sendText("Half an [1]"), reply.finishStream("MAX_TOKENS"))],
+  ["safety", (reply) => (reply.sendText("Half an [1]"), reply.finishStream("SAFETY"))],
+  ["recitation", (reply) => (reply.sendText("Half an [1]"), reply.finishStream("RECITATION"))],
+  ["blocked", (reply) => reply.blockPrompt()],
+  ["other", (reply) => (reply.sendText("Half an [1]"), reply.finishStream("OTHER"))],
+  ["error", (reply) => reply.sendError(503, "UNAVAILABLE")],
 ];
 
 for (const [state, end] of ENDS) {
-  test(`an answer that ends as ${state} is told as such`, async (t) => {
-    const { page, chat } = await w.chat(t);
-    w.gemini.on(`ends ${state}`, end);
+  test(`an answer that ends as ${state} says so`, async (t) => {
+    const { page, chat } = await fixture.openChat(t);
+    fixture.gemini.script(`ends ${state}`, end);
     await chat.ask(`${QUESTION} ends ${state}`);
-    assert.equal(await chat.ended(), state);
-    const words = await chat.said();
+    assert.equal(await chat.waitForEnd(), state);
+    const words = await chat.readState();
     if (state !== "answered") assert.ok(words.length > 10, `says "${words}"`);
     const half = ["max_tokens", "safety", "recitation", "other"].includes(state);
     if (half) assert.match(await chat.answer.innerText(), /Half an/);
-    const [event] = await told(page, state === "error" ? "error" : "answer");
+    const [event] = await readEvents(page, state === "error" ? "error" : "answer");
     if (state === "error") assert.equal(event.problem.code, "upstream_busy");
     else assert.equal(event.cited.length > 0, /\[1\]/.test(event.text));
   });
 }
 
 test("all ends read differently", async (t) => {
-  const { chat } = await w.chat(t);
+  const { chat } = await fixture.openChat(t);
   const words = new Set();
   for (const [state, end] of ENDS) {
-    w.gemini.on(`differ ${state}`, end);
+    fixture.gemini.script(`differ ${state}`, end);
     await chat.ask(`${QUESTION} differ ${state}`);
-    assert.equal(await chat.ended(), state);
-    words.add(await chat.said());
+    assert.equal(await chat.waitForEnd(), state);
+    words.add(await chat.readState());
   }
-  // Where the model or its provider refused, a reader need not know why.
+  // Several refusals may read alike: a reader need not know why the model or its provider refused.
   assert.ok(words.size >= 7, [...words].join("\n"));
 });
 
 test("when the day's budget is spent the sources are shown alone", async (t) => {
-  const docent = await w.another({ DAILY_REQUESTS: "1" });
-  const { chat } = await w.chat(t, { from: docent.url });
+  const docent = await fixture.startDocent({ DAILY_REQUESTS: "1" });
+  const { chat } = await fixture.openChat(t, { from: docent.url });
   await chat.ask(QUESTION);
-  await chat.ended();
+  await chat.waitForEnd();
   await chat.ask(`${QUESTION} again`);
-  assert.equal(await chat.ended(), "search_only");
+  assert.equal(await chat.waitForEnd(), "search_only");
   assert.ok((await chat.sources.count()) > 0);
 });
 
 test("a failure inside the stream keeps what was written and can be tried again", async (t) => {
-  const { chat } = await w.chat(t);
-  w.gemini.on("broke off", (reply) => (reply.text("Half an [1]"), reply.truncate()));
+  const { chat } = await fixture.openChat(t);
+  fixture.gemini.script(
+    "broke off",
+    (reply) => (reply.sendText("Half an [1]"), reply.truncateStream()),
+  );
   await chat.ask(`${QUESTION} broke off`);
-  assert.equal(await chat.ended(), "error");
+  assert.equal(await chat.waitForEnd(), "error");
   assert.match(await chat.answer.innerText(), /Half an/);
-  w.gemini.on("broke off", whole("Whole [1]."));
+  fixture.gemini.script("broke off", answerWith("Whole [1]."));
   await chat.button("Try again").click();
-  await chat.state("answered");
+  await chat.waitForState("answered");
   assert.equal(await chat.turns.count(), 1);
   assert.match(await chat.answer.innerText(), /^Whole/);
   assert.doesNotMatch(await chat.answer.innerText(), /Half/);
 });
 
 test("a problem before the stream is shown as its sentence", async (t) => {
-  const { page, chat } = await w.chat(t, { expected: [/status of 502/] });
+  const { page, chat } = await fixture.openChat(t, { expected: [/status of 502/] });
   const problem = {
     type: "urn:docent:problem:retrieval_failed",
     title: "Retrieval failed",
@@ -292,10 +297,10 @@ test("a problem before the stream is shown as its sentence", async (t) => {
     }),
   );
   await chat.ask("Anything?");
-  assert.equal(await chat.ended(), "error");
+  assert.equal(await chat.waitForEnd(), "error");
   assert.ok((await chat.turns.last().innerText()).includes(problem.detail));
   assert.equal(await chat.button("Try again").count(), 0, "asking again cannot help");
-  const [event] = await told(page, "error");
+  const [event] = await readEvents(page, "error");
   assert.deepEqual([event.query, event.problem], ["Anything?", problem]);
 });
 
@@ -308,37 +313,40 @@ for (const [what, fulfil] of /** @type {[string, object][]} */ ([
   ],
 ])) {
   test(`${what} instead of an answer is an error in words`, async (t) => {
-    const { page, chat } = await w.chat(t, { expected: [/status of 50/] });
+    const { page, chat } = await fixture.openChat(t, { expected: [/status of 50/] });
     const headers = { "access-control-allow-origin": "*" };
     await page.route("**/chat", (route) => route.fulfill({ headers, ...fulfil }));
     await chat.ask("Anything?");
-    assert.match(String(await chat.ended()), /error|cut/);
-    const words = await chat.said();
+    assert.match(String(await chat.waitForEnd()), /error|cut/);
+    const words = await chat.readState();
     assert.match(words, /\w+ \w+/);
     assert.doesNotMatch(words, /undefined|null|NaN|JSON|\[object/);
   });
 }
 
-test("no server at all is an error that can be tried again", async (t) => {
-  const { page, chat } = await w.chat(t, { expected: [/ERR_/] });
+test("a server that cannot be reached is an error that can be tried again", async (t) => {
+  const { page, chat } = await fixture.openChat(t, { expected: [/ERR_/] });
   await page.route("**/chat", (route) => route.abort("connectionrefused"));
   await chat.ask(`${QUESTION} abort`);
-  assert.match(String(await chat.ended()), /error|cut/);
+  assert.match(String(await chat.waitForEnd()), /error|cut/);
   await page.unroute("**/chat");
-  w.gemini.on("abort", whole("There [1]."));
+  fixture.gemini.script("abort", answerWith("There [1]."));
   await chat.button("Try again").click();
-  await chat.state("answered");
+  await chat.waitForState("answered");
 });
 
 test("a reader who asks too often is told when to try again, and the button waits", async (t) => {
-  const docent = await w.another({ RATE_LIMIT: "1" });
-  const { page, chat } = await w.visit(t, { from: docent.url, expected: [/status of 429/] });
+  const docent = await fixture.startDocent({ RATE_LIMIT: "1" });
+  const { page, chat } = await fixture.openPage(t, {
+    from: docent.url,
+    expected: [/status of 429/],
+  });
   await page.clock.install();
   await chat.open();
   await chat.ask(QUESTION);
-  await chat.ended();
+  await chat.waitForEnd();
   await chat.ask(`${QUESTION} at once`);
-  assert.equal(await chat.ended(), "error");
+  assert.equal(await chat.waitForEnd(), "error");
   const waiting = chat.host.getByRole("button", { name: /^Try again in \d+ s$/ });
   await waiting.waitFor();
   assert.equal(await waiting.isDisabled(), true);
@@ -353,7 +361,7 @@ test("a reader who asks too often is told when to try again, and the button wait
 });
 
 test("a proxy that asks to wait is waited for, though it knows no problem objects", async (t) => {
-  const { page, chat } = await w.chat(t, { expected: [/status of 503/] });
+  const { page, chat } = await fixture.openChat(t, { expected: [/status of 503/] });
   await page.route("**/chat", (route) =>
     route.fulfill({
       status: 503,
@@ -367,47 +375,47 @@ test("a proxy that asks to wait is waited for, though it knows no problem object
     }),
   );
   await chat.ask("Anything?");
-  assert.equal(await chat.ended(), "error");
+  assert.equal(await chat.waitForEnd(), "error");
   const waiting = chat.host.getByRole("button", { name: /^Try again in (40|3\d) s$/ });
   await waiting.waitFor();
   assert.equal(await waiting.isDisabled(), true);
 });
 
-test("stop ends the answer here, in Docent and at Gemini", async (t) => {
-  const { page, chat } = await w.chat(t);
-  const left = gate();
-  w.gemini.on("stopped", async (reply) => {
-    reply.text("The first words ");
+test("stopping ends the answer here, in Docent and at Gemini", async (t) => {
+  const { page, chat } = await fixture.openChat(t);
+  const left = createGate();
+  fixture.gemini.script("stopped", async (reply) => {
+    reply.sendText("The first words ");
     await reply.left;
     left.open();
   });
   await chat.ask(`${QUESTION} stopped`);
   await chat.answer.getByText("The first words").waitFor();
   await chat.button("Stop").click();
-  await chat.state("stopped");
+  await chat.waitForState("stopped");
   await left.opened;
   assert.match(await chat.answer.innerText(), /The first words/);
-  const [event] = await told(page, "answer");
+  const [event] = await readEvents(page, "answer");
   assert.equal(event.stopped, true);
   await chat.button("Send").waitFor();
 });
 
-test("stop while the docs are still searched ends the turn too", async (t) => {
-  const { page, chat } = await w.chat(t);
+test("stopping while the docs are still searched ends the turn too", async (t) => {
+  const { page, chat } = await fixture.openChat(t);
   await page.route("**/chat", () => {});
   await chat.ask(QUESTION);
-  await chat.state("searching");
+  await chat.waitForState("searching");
   await chat.button("Stop").click();
-  await chat.state("stopped");
+  await chat.waitForState("stopped");
 });
 
 test("an answer and a block of code can be copied", async (t) => {
-  const { page, chat } = await w.chat(t, {
+  const { page, chat } = await fixture.openChat(t, {
     context: { permissions: ["clipboard-read", "clipboard-write"] },
   });
-  w.gemini.on("copied", whole(...pieces(MARKDOWN, 5)));
+  fixture.gemini.script("copied", answerWith(...splitText(MARKDOWN, 5)));
   await chat.ask(`${QUESTION} copied`);
-  await chat.state("answered");
+  await chat.waitForState("answered");
   const clipboard = () => page.evaluate(() => navigator.clipboard.readText());
   await chat.button("Copy code").click();
   await page.waitForFunction(async () =>

@@ -1,10 +1,10 @@
-// Axe, which knows what hinders readers.
+// Runs axe, which finds what hinders readers with disabilities.
 
 import { readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 
-/** What axe finds serious or critical. @param {import("playwright-core").Page} page */
-export async function violations(page) {
+/** Returns what axe finds serious or critical on a page. @param {import("playwright-core").Page} page */
+export async function findViolations(page) {
   const file = createRequire(import.meta.url).resolve("axe-core/axe.min.js");
   await page.evaluate(await readFile(file, "utf8"));
   const { violations } = await page.evaluate("axe.run(document)");

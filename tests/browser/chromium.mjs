@@ -17,8 +17,8 @@ const FLAGS = [
   "--disable-sync",
 ];
 
-/** Starts a headless Chromium. @param {string[]} without flags of Playwright's to leave out */
-export const launch = (without = []) =>
+/** Starts a headless Chromium. @param {string[]} without Flags of Playwright's to leave out. */
+export const launchBrowser = (without = []) =>
   chromium.launch({
     executablePath: findChromium(),
     args: FLAGS,
@@ -27,7 +27,7 @@ export const launch = (without = []) =>
 
 /**
  * @typedef {object} Guard
- * @property {RegExp[]} [expected] messages that the test provokes in the console
+ * @property {RegExp[]} [expected] Errors on the console that the test provokes.
  * @property {import("playwright-core").BrowserContextOptions} [context]
  */
 
@@ -39,7 +39,7 @@ export const launch = (without = []) =>
  * @param {import("playwright-core").Browser} browser
  * @param {Guard} guard
  */
-export async function guarded(t, browser, { expected = [], context: options = {} } = {}) {
+export async function openContext(t, browser, { expected = [], context: options = {} } = {}) {
   const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, ...options });
   context.setDefaultTimeout(8_000);
   await context.addInitScript(() => {

@@ -1,15 +1,15 @@
-// The demo page, against the offline demo: the chat, and the inspector beside it.
+// Tests the demo page against the offline demo: the chat, and the inspector beside it.
 
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { after, before, test } from "node:test";
 import { promisify } from "node:util";
 
-import { violations } from "./axe.mjs";
-import { guarded, launch } from "./chromium.mjs";
-import { DONE, script, SOURCE } from "./scripted.mjs";
-import { demo } from "./servers.mjs";
-import { widget } from "./widget.mjs";
+import { findViolations } from "./axe.mjs";
+import { launchBrowser, openContext } from "./chromium.mjs";
+import { DONE, scriptEvents, SOURCE } from "./scripted.mjs";
+import { startDemo } from "./servers.mjs";
+import { locateWidget } from "./widget.mjs";
 
 /** @typedef {import("playwright-core").Page} Page */
 
@@ -17,17 +17,20 @@ const QUESTION = "Which events does the stream have?";
 
 /** @type {import("./servers.mjs").Docent} */
 let docent;
-/** Writes so slowly that no test meets the end of its answers. @type {import("./servers.mjs").Docent} */
+/**
+ * Demo that writes so slowly that no test meets the end of an answer.
+ * @type {import("./servers.mjs").Docent}
+ */
 let slow;
 /** @type {import("playwright-core").Browser} */
 let browser;
 
 before(async () => {
   [docent, slow] = await Promise.all([
-    demo({ OFFLINE_TOKEN_DELAY_MS: "5" }),
-    demo({ OFFLINE_TOKEN_DELAY_MS: "2000", SHUTDOWN_GRACE: "1ms" }),
+    startDemo({ OFFLINE_TOKEN_DELAY_MS: "5" }),
+    startDemo({ OFFLINE_TOKEN_DELAY_MS: "2000", SHUTDOWN_GRACE: "1ms" }),
   ]);
-  browser = await launch();
+  browser = await launchBrowser();
 });
 
 after(async () => {
@@ -36,30 +39,30 @@ after(async () => {
 });
 
 /**
- * The page in a context of its own, with the chat ready.
+ * Opens the page in a context of its own, with the chat ready.
  *
  * @param {import("node:test").TestContext} t
  * @param {import("./chromium.mjs").Guard & { url?: string }} options
  */
-async function visit(t, { url = docent.url, ...guard } = {}) {
-  const context = await guarded(t, browser, guard);
+async function openDemo(t, { url = docent.url, ...guard } = {}) {
+  const context = await openContext(t, browser, guard);
   const page = await context.newPage();
   await page.goto(url);
-  const chat = widget(page);
+  const chat = locateWidget(page);
   await chat.box.waitFor();
   return { context, page, chat };
 }
 
-/** Asks, and waits for the end in the chat and in the inspector. @param {Page} page */
-async function ask(page, question = QUESTION) {
-  const chat = widget(page);
+/** Asks a question, and waits for the end in the chat and in the inspector. @param {Page} page */
+async function askAndWait(page, question = QUESTION) {
+  const chat = locateWidget(page);
   await chat.ask(question);
-  await chat.ended();
+  await chat.waitForEnd();
   await page.locator("#facts:not(:empty)").waitFor();
 }
 
-/** The rows of the table of events, long data in full. @param {Page} page */
-const events = (page) =>
+/** Returns the rows of the table of events, long data in full. @param {Page} page */
+const readEventRows = (page) =>
   page.locator("#events > tr").evaluateAll((rows) =>
     rows.map((row) => {
       const [ms, type, data] = row.children;
@@ -72,8 +75,11 @@ const events = (page) =>
     }),
   );
 
-/** The answer as the events tell it. @param {{ type: string | null, data: string | null }[]} all */
-function joined(all) {
+/**
+ * Joins the events of an answer to what a JSON answer has.
+ * @param {{ type: string | null, data: string | null }[]} all
+ */
+function joinEvents(all) {
   const of = (/** @type {string} */ wanted) =>
     all.filter(({ type }) => type === wanted).map(({ data }) => JSON.parse(String(data)));
   const [{ sources }] = of("sources");
@@ -82,39 +88,43 @@ function joined(all) {
   return { response: response.join(""), sources, status, cited };
 }
 
-/** The same of a JSON answer. @param {any} answer */
-const parts = ({ response, sources, status, cited }) => ({ response, sources, status, cited });
+/** Picks from a JSON answer what {@link joinEvents} returns. @param {any} answer */
+const pickAnswer = ({ response, sources, status, cited }) => ({ response, sources, status, cited });
 
-/** Opens what is folded at first: the request and the response. @param {Page} page */
-async function unfold(page) {
+/** Unfolds the request and the response. @param {Page} page */
+async function unfoldDetails(page) {
   for (const id of ["request", "response"])
     await page.locator(`details:not([open]):has(> #${id}) > summary`).click();
 }
 
-/** What the demo answers. @param {object} request */
-async function direct(request) {
+/** Asks the demo without the page. @param {object} request */
+async function askDirectly(request) {
   const headers = { "content-type": "application/json" };
   const body = JSON.stringify(request);
   return (await fetch(`${docent.url}/chat`, { method: "POST", headers, body })).json();
 }
 
-/** The page's next question, as it is sent. @param {Page} page @returns {Promise<any>} */
-const nextBody = async (page) =>
+/** Waits for the page's next question, and returns its body. @param {Page} page @returns {Promise<any>} */
+const waitForBody = async (page) =>
   JSON.parse((await page.waitForRequest("**/chat")).postData() ?? "null");
 
-test("says that it is offline", async (t) => {
-  const { page } = await visit(t);
+test("the page says that it is offline", async (t) => {
+  const { page } = await openDemo(t);
   await page.getByRole("status").getByText("Offline demo: no model is asked.").waitFor();
 });
 
 for (const [what, answer, said] of /** @type {[string, object | null, RegExp | null][]} */ ([
   ["a model is asked", { json: { status: "ready", qdrant: "ok", gemini: "ok" } }, null],
-  ["not ready", { status: 503, json: { status: "not_ready" } }, /cannot answer right now/],
-  ["no JSON", { body: "<html>" }, /cannot answer right now/],
-  ["nothing", null, /cannot answer right now/],
+  [
+    "the server is not ready",
+    { status: 503, json: { status: "not_ready" } },
+    /cannot answer right now/,
+  ],
+  ["the state is no JSON", { body: "<html>" }, /cannot answer right now/],
+  ["the server does not answer", null, /cannot answer right now/],
 ])) {
-  test(`what it says where the server's state is: ${what}`, async (t) => {
-    const context = await guarded(t, browser, { expected: [/status of 503/, /ERR_FAILED/] });
+  test(`the banner tells the state of a server where ${what}`, async (t) => {
+    const context = await openContext(t, browser, { expected: [/status of 503/, /ERR_FAILED/] });
     await context.route("**/ready", (route) => (answer ? route.fulfill(answer) : route.abort()));
     const page = await context.newPage();
     await page.goto(docent.url);
@@ -126,23 +136,23 @@ for (const [what, answer, said] of /** @type {[string, object | null, RegExp | n
 }
 
 test("sources come first, in the chat and in the inspector", async (t) => {
-  const { page, chat } = await visit(t, { url: slow.url });
+  const { page, chat } = await openDemo(t, { url: slow.url });
   await chat.ask(QUESTION);
-  await chat.state("writing");
+  await chat.waitForState("writing");
   await page.locator("#sources li").first().waitFor();
   assert.equal(await page.locator("#sources li").count(), await chat.sources.count());
-  const [first, ...more] = (await events(page)).map(({ type }) => type);
+  const [first, ...more] = (await readEventRows(page)).map(({ type }) => type);
   assert.equal(first, "sources");
   assert.ok(!more.includes("done"));
 });
 
 test("an answer stands in the page, and its events in the inspector, each with its time", async (t) => {
-  const { page, chat } = await visit(t);
+  const { page, chat } = await openDemo(t);
   assert.equal(await chat.dialog.count(), 0);
   assert.equal(await page.locator("#exchange").isVisible(), false);
-  await ask(page);
-  await chat.state("answered");
-  const all = await events(page);
+  await askAndWait(page);
+  await chat.waitForState("answered");
+  const all = await readEventRows(page);
   const types = all.map(({ type }) => type);
   assert.deepEqual([types[0], types.at(-1)], ["sources", "done"]);
   assert.deepEqual(new Set(types.slice(1, -1)), new Set(["token"]));
@@ -153,49 +163,49 @@ test("an answer stands in the page, and its events in the inspector, each with i
     times.toSorted((a, b) => a - b),
   );
   assert.ok(times[0] > 0 && times[times.length - 1] > times[0], times.join());
-  assert.deepEqual(joined(all), parts(await direct({ query: QUESTION })));
+  assert.deepEqual(joinEvents(all), pickAnswer(await askDirectly({ query: QUESTION })));
 });
 
-test("nothing is told to have broken off after the last event", async (t) => {
-  const { page } = await visit(t);
+test("no answer is shown as broken off after its last event", async (t) => {
+  const { page } = await openDemo(t);
   for (let n = 0; n < 5; n += 1) {
-    await ask(page);
+    await askAndWait(page);
     await page.evaluate(() => new Promise((resolve) => setTimeout(resolve)));
-    assert.equal((await events(page)).at(-1)?.type, "done");
+    assert.equal((await readEventRows(page)).at(-1)?.type, "done");
   }
 });
 
 test("long data can be opened", async (t) => {
-  const { page } = await visit(t);
-  await ask(page);
+  const { page } = await openDemo(t);
+  await askAndWait(page);
   const data = page.locator("#events > tr").first().locator(".data");
-  const [first] = await events(page);
+  const [first] = await readEventRows(page);
   assert.ok(!(await data.innerText()).includes(String(first.data)));
   await data.locator("summary").click();
   assert.ok((await data.textContent())?.includes(String(first.data)));
   await data.locator("details[open]").waitFor();
 });
 
-test("of many events the first ones are shown, and all are counted", async (t) => {
-  const { page } = await visit(t);
+test("the first of many events are shown, and all are counted", async (t) => {
+  const { page } = await openDemo(t);
   const tokens = Array.from(
     { length: 600 },
     () => /** @type {[string, object]} */ (["token", { text: "x " }]),
   );
-  await script(page, [
+  await scriptEvents(page, [
     ["sources", { request_id: "r", sources: [SOURCE] }],
     ...tokens,
     ["done", DONE],
   ]);
-  await ask(page);
+  await askAndWait(page);
   assert.equal(await page.locator("#event-count").innerText(), "602");
-  assert.equal((await events(page)).length, 500);
+  assert.equal((await readEventRows(page)).length, 500);
 });
 
 test("the inspector shows each source with its score, its address and its passage", async (t) => {
-  const { page } = await visit(t);
-  await ask(page);
-  const { sources } = await direct({ query: QUESTION });
+  const { page } = await openDemo(t);
+  await askAndWait(page);
+  const { sources } = await askDirectly({ query: QUESTION });
   assert.ok(sources.length > 1);
   assert.equal(await page.locator("#source-count").innerText(), String(sources.length));
   const shown = page.locator("#sources > li");
@@ -210,8 +220,8 @@ test("the inspector shows each source with its score, its address and its passag
 });
 
 test("the bar has no part for a first token where no model was asked", async (t) => {
-  const { page } = await visit(t);
-  await ask(page);
+  const { page } = await openDemo(t);
+  await askAndWait(page);
   const shown = await page.locator("#bar > span").allInnerTexts();
   assert.deepEqual(
     shown.map((part) => part.replace(/ [\d.]+ ms$/, "")),
@@ -223,10 +233,10 @@ test("the bar has no part for a first token where no model was asked", async (t)
   );
 });
 
-/** Answers with a model's timings. @param {Page} page @param {string} word ends what is named */
-const asIfByModel = (page, word = "") => {
+/** Answers with a model's timings. @param {Page} page @param {string} word Is appended to names. */
+const answerAsModel = (page, word = "") => {
   const [title, snippet, url] = [SOURCE.title, SOURCE.snippet, SOURCE.url].map((t) => t + word);
-  return script(page, [
+  return scriptEvents(page, [
     ["sources", { request_id: "r", sources: [{ ...SOURCE, title, snippet, url }] }],
     ["token", { text: "It [1]." }],
     [
@@ -242,9 +252,9 @@ const asIfByModel = (page, word = "") => {
 };
 
 test("the bar has a part for each stage, and the facts name the model", async (t) => {
-  const { page } = await visit(t);
-  await asIfByModel(page);
-  await ask(page);
+  const { page } = await openDemo(t);
+  await answerAsModel(page);
+  await askAndWait(page);
   assert.deepEqual(await page.locator("#bar > span").allInnerTexts(), [
     "embed 40 ms",
     "retrieve 5.0 ms",
@@ -262,11 +272,11 @@ test("the bar has a part for each stage, and the facts name the model", async (t
 });
 
 test("request and response are shown with their headers", async (t) => {
-  const { page } = await visit(t);
+  const { page } = await openDemo(t);
   const coming = page.waitForResponse("**/chat");
-  await ask(page);
+  await askAndWait(page);
   const response = await coming;
-  await unfold(page);
+  await unfoldDetails(page);
   const [head, body] = (await page.locator("#request").innerText()).split("\n\n");
   assert.equal(
     head,
@@ -282,7 +292,7 @@ test("request and response are shown with their headers", async (t) => {
   assert.ok((await page.locator("#facts").innerText()).endsWith(`request ${id}`));
 });
 
-/** Questions with what a shell takes for its own. */
+/** Questions with signs that mean something to a shell. */
 const QUOTED = [
   QUESTION,
   `What's the stream's "done" event?`,
@@ -291,29 +301,32 @@ const QUOTED = [
 ];
 
 for (const accept of ["text/event-stream", "application/json"]) {
-  test(`the curl line does the same, ${accept}`, async (t) => {
-    const { page } = await visit(t);
+  test(`the curl line sends the same question and accepts ${accept}`, async (t) => {
+    const { page } = await openDemo(t);
     await page.selectOption("#accept", accept);
     const shell = promisify(execFile);
     for (const question of QUOTED) {
-      const coming = nextBody(page);
-      await ask(page, question);
+      const coming = waitForBody(page);
+      await askAndWait(page, question);
       const sent = await coming;
       assert.equal(sent.query, question);
       const line = await page.locator("#curl").inputValue();
       const echo = await shell("sh", ["-c", `curl() { printf '%s\\0' "$@"; }; ${line}`]);
       assert.deepEqual(JSON.parse(echo.stdout.split("\0").at(-2) ?? ""), sent);
       const { stdout } = await shell("sh", ["-c", line]);
-      const shown = await events(page);
+      const shown = await readEventRows(page);
       if (accept === "application/json") {
-        assert.deepEqual(parts(JSON.parse(stdout)), parts(JSON.parse(String(shown[0].data))));
+        assert.deepEqual(
+          pickAnswer(JSON.parse(stdout)),
+          pickAnswer(JSON.parse(String(shown[0].data))),
+        );
       } else {
         const frames = stdout.split("\n\n").filter(Boolean);
         const got = frames.map((frame) => {
           const [, type, data] = /^event: (.*)\ndata: (.*)$/.exec(frame) ?? [];
           return { type, data };
         });
-        assert.deepEqual(joined(got), joined(shown));
+        assert.deepEqual(joinEvents(got), joinEvents(shown));
       }
     }
   });
@@ -321,8 +334,8 @@ for (const accept of ["text/event-stream", "application/json"]) {
 
 test("the curl line can be copied", async (t) => {
   const permissions = ["clipboard-read", "clipboard-write"];
-  const { page } = await visit(t, { context: { permissions } });
-  await ask(page);
+  const { page } = await openDemo(t, { context: { permissions } });
+  await askAndWait(page);
   await page.getByRole("button", { name: "Copy", exact: true }).click();
   await page.getByRole("button", { name: "Copied", exact: true }).waitFor();
   const copied = await page.evaluate(() => navigator.clipboard.readText());
@@ -330,58 +343,61 @@ test("the curl line can be copied", async (t) => {
   assert.match(copied, /^curl /);
 });
 
-test("as JSON the answer comes in one piece, and is the same", async (t) => {
-  const { page, chat } = await visit(t);
-  await ask(page);
-  const streamed = { text: await chat.answer.innerText(), ...joined(await events(page)) };
+test("a JSON answer comes in one piece, and is the same", async (t) => {
+  const { page, chat } = await openDemo(t);
+  await askAndWait(page);
+  const streamed = {
+    text: await chat.answer.innerText(),
+    ...joinEvents(await readEventRows(page)),
+  };
   await page.selectOption("#accept", "application/json");
   const coming = page.waitForResponse("**/chat");
-  await ask(page);
+  await askAndWait(page);
   assert.match((await coming).headers()["content-type"], /^application\/json/);
-  await chat.state("answered");
-  const [body, ...more] = await events(page);
+  await chat.waitForState("answered");
+  const [body, ...more] = await readEventRows(page);
   assert.deepEqual([body.type, more], ["(body)", []]);
   const answer = JSON.parse(String(body.data));
-  assert.deepEqual({ text: await chat.answer.innerText(), ...parts(answer) }, streamed);
+  assert.deepEqual({ text: await chat.answer.innerText(), ...pickAnswer(answer) }, streamed);
   assert.equal(await chat.sources.count(), answer.sources.length);
   assert.equal(await page.locator("#sources > li").count(), answer.sources.length);
   assert.equal(await page.locator("#bar > span").count(), 3);
 });
 
 test("top_k bounds the sources, and the server's refusal of a wrong one is shown", async (t) => {
-  const { page, chat } = await visit(t, { expected: [/status of 422/] });
+  const { page, chat } = await openDemo(t, { expected: [/status of 422/] });
   await page.fill("#top_k", "2");
-  const coming = nextBody(page);
-  await ask(page);
+  const coming = waitForBody(page);
+  await askAndWait(page);
   assert.equal((await coming).top_k, 2);
   assert.equal(await chat.sources.count(), 2);
   assert.equal(await page.locator("#sources > li").count(), 2);
   await page.fill("#top_k", "21");
   await chat.ask(QUESTION);
-  await chat.state("error");
-  assert.match(await chat.said(), /top_k: /);
+  await chat.waitForState("error");
+  assert.match(await chat.readState(), /top_k: /);
 });
 
 test("a filter is sent", async (t) => {
-  const { page, chat } = await visit(t);
+  const { page, chat } = await openDemo(t);
   for (const filter of [{ version: "2.x" }, { language: ["en", "de"] }]) {
     await page.fill("#filter", JSON.stringify(filter));
-    const coming = nextBody(page);
-    await ask(page);
+    const coming = waitForBody(page);
+    await askAndWait(page);
     assert.deepEqual((await coming).filter, filter);
-    await chat.state("answered");
+    await chat.waitForState("answered");
     assert.equal(await page.locator("#wrong").isVisible(), false);
   }
 });
 
-test("a filter that is no JSON object is told and left out", async (t) => {
-  const { page } = await visit(t);
+test("a filter that is no JSON object is reported and left out", async (t) => {
+  const { page } = await openDemo(t);
   for (const filter of ["version: 2", "{", "7", "null", '["version"]', '"version"']) {
     await page.fill("#filter", filter);
     await page.press("#filter", "Enter");
     await page.getByRole("alert").getByText("filter must be a JSON object").waitFor();
-    const coming = nextBody(page);
-    await ask(page);
+    const coming = waitForBody(page);
+    await askAndWait(page);
     assert.deepEqual((await coming).filter ?? {}, {}, filter);
     assert.equal(await page.locator("#wrong").isVisible(), true, filter);
     await page.fill("#filter", "");
@@ -391,27 +407,27 @@ test("a filter that is no JSON object is told and left out", async (t) => {
 });
 
 test("a filter that the server refuses is shown in the chat and in the inspector", async (t) => {
-  const { page, chat } = await visit(t, { expected: [/status of 422/] });
+  const { page, chat } = await openDemo(t, { expected: [/status of 422/] });
   await page.fill("#filter", '{"colour": "red"}');
   await chat.ask(QUESTION);
-  await chat.state("error");
-  assert.match(await chat.said(), /filter\.colour: .*version, language/);
+  await chat.waitForState("error");
+  assert.match(await chat.readState(), /filter\.colour: .*version, language/);
   await page.locator("#events > tr").waitFor();
-  const [{ data }] = await events(page);
+  const [{ data }] = await readEventRows(page);
   assert.equal(JSON.parse(String(data)).code, "invalid_request");
   assert.equal(await page.locator("#status").textContent(), "422");
   assert.equal(await page.locator("#sources > li").count(), 0);
 });
 
-test("a question that the docs do not answer is told as such", async (t) => {
-  const { page, chat } = await visit(t);
-  await ask(page, "Who painted the ceiling?");
-  await chat.state("not_in_docs");
+test("a question that the docs do not answer gets an answer that says so", async (t) => {
+  const { page, chat } = await openDemo(t);
+  await askAndWait(page, "Who painted the ceiling?");
+  await chat.waitForState("not_in_docs");
   assert.match(await page.locator("#facts").innerText(), / · not_in_docs · /);
 });
 
-/** Whether the page, the inspector and the chat are light or dark. @param {Page} page */
-const shades = (page) =>
+/** Tells light from dark for the page, the inspector and the chat. @param {Page} page */
+const readShades = (page) =>
   page.evaluate(() => {
     const panel = document.querySelector("docent-chat")?.shadowRoot?.querySelector(".panel");
     const parts = [document.body, document.querySelector(".inspector"), panel];
@@ -426,44 +442,44 @@ const shades = (page) =>
   });
 
 test("the theme changes page and chat at once", async (t) => {
-  const { page, chat } = await visit(t, { context: { colorScheme: "dark" } });
+  const { page, chat } = await openDemo(t, { context: { colorScheme: "dark" } });
   const all = (/** @type {string} */ shade) => [shade, shade, shade];
-  await ask(page);
-  assert.deepEqual(await shades(page), all("dark"), "as the system");
+  await askAndWait(page);
+  assert.deepEqual(await readShades(page), all("dark"), "as the system");
   for (const theme of ["light", "dark", "light"]) {
     await page.selectOption("#theme", theme);
-    assert.deepEqual(await shades(page), all(theme));
+    assert.deepEqual(await readShades(page), all(theme));
   }
   await page.selectOption("#theme", "system");
-  assert.deepEqual(await shades(page), all("dark"), "as the system again");
+  assert.deepEqual(await readShades(page), all("dark"), "as the system again");
   await page.emulateMedia({ colorScheme: "light" });
   await page.locator("docent-chat:not([data-dark])").waitFor();
-  assert.deepEqual(await shades(page), all("light"), "the system has changed");
+  assert.deepEqual(await readShades(page), all("light"), "the system has changed");
   await page.selectOption("#theme", "dark");
-  assert.deepEqual(await shades(page), all("dark"), "unlike the system");
+  assert.deepEqual(await readShades(page), all("dark"), "unlike the system");
   assert.equal(await chat.turns.count(), 1);
 });
 
-test("stop is shown by the inspector, and felt by the server", async (t) => {
-  const { page, chat } = await visit(t, { url: slow.url });
+test("a stopped answer ends in the inspector and in the server", async (t) => {
+  const { page, chat } = await openDemo(t, { url: slow.url });
   const gone = () => slow.log.filter((message) => message === "the reader left").length;
   await chat.ask(QUESTION);
   await page.locator("#events > tr").first().waitFor();
   const before = gone();
   await chat.button("Stop").click();
-  await chat.state("stopped");
+  await chat.waitForState("stopped");
   await page.locator("#events > tr", { hasText: "before its last event" }).waitFor();
-  assert.equal((await events(page)).at(-1)?.type, "(ended)");
+  assert.equal((await readEventRows(page)).at(-1)?.type, "(ended)");
   for (let tries = 0; gone() === before; tries += 1) {
     assert.ok(tries < 100, "the server never noticed");
     await page.waitForTimeout(50);
   }
-  assert.ok(!(await events(page)).some(({ type }) => type === "done"));
+  assert.ok(!(await readEventRows(page)).some(({ type }) => type === "done"));
 });
 
 test("a citation and a source open their heading in a new tab, and the page stays", async (t) => {
-  const { context, page, chat } = await visit(t);
-  await ask(page, "How do I allow my site to call Docent?");
+  const { context, page, chat } = await openDemo(t);
+  await askAndWait(page, "How do I allow my site to call Docent?");
   for (const link of [chat.citations.first(), chat.sources.first()]) {
     const coming = context.waitForEvent("page");
     await link.click();
@@ -480,7 +496,7 @@ test("a citation and a source open their heading in a new tab, and the page stay
 });
 
 test("hostile text stays text in the inspector too", async (t) => {
-  const { page, chat } = await visit(t);
+  const { page, chat } = await openDemo(t);
   const evil = `</pre></textarea><img src=x onerror="window.hit=1"><script>window.hit=1</script>`;
   const link = "javascript:window.hit=1";
   const source = { ...SOURCE, title: evil, section: evil, snippet: evil };
@@ -500,8 +516,8 @@ test("hostile text stays text in the inspector too", async (t) => {
   ];
   await page.route("**/chat", (route) => route.fulfill({ headers, body: frames.join("") }));
   await page.fill("#filter", JSON.stringify({ [evil]: evil }));
-  await ask(page, evil);
-  await chat.state("answered");
+  await askAndWait(page, evil);
+  await chat.waitForState("answered");
   const folded = page.locator("details:not([open]) > summary");
   while (await folded.count()) await folded.first().click();
   for (const id of ["sources", "events", "facts", "request", "response"])
@@ -518,8 +534,8 @@ test("hostile text stays text in the inspector too", async (t) => {
 });
 
 test("the demo's documentation has the floating button, and the same conversation", async (t) => {
-  const { page, chat } = await visit(t);
-  await ask(page);
+  const { page, chat } = await openDemo(t);
+  await askAndWait(page);
   const text = await chat.answer.innerText();
   await page.getByRole("link", { name: "Documentation" }).click();
   await page.waitForURL("**/docs");
@@ -531,7 +547,7 @@ test("the demo's documentation has the floating button, and the same conversatio
   assert.equal(await chat.turns.count(), 1);
   assert.equal(await chat.answer.innerText(), text);
   await chat.ask("What happens when Gemini is busy?");
-  await chat.state("answered");
+  await chat.waitForState("answered");
   await chat.button("Close").click();
   await page.getByRole("link", { name: "Ask Docent" }).click();
   await page.waitForURL(`${docent.url}/`);
@@ -539,13 +555,13 @@ test("the demo's documentation has the floating button, and the same conversatio
   assert.equal(await chat.turns.count(), 2);
 });
 
-/** What is wider than the page, or lies beyond it. @param {Page} page */
-const beyond = (page) =>
+/** Returns the elements that are wider than the page, or lie beyond its edge. @param {Page} page */
+const findOverflowing = (page) =>
   page.evaluate(() => {
     const { clientWidth, scrollWidth } = document.documentElement;
     const parts = [...document.querySelectorAll("body *")].filter((part) => {
       const { left, right } = part.getBoundingClientRect();
-      // What scrolls within its own box is no harm to the page.
+      // An element that scrolls within its own box does the page no harm.
       return (
         !part.parentElement?.closest("pre, .scroll") && (left < 0 || right > clientWidth + 0.5)
       );
@@ -556,18 +572,18 @@ const beyond = (page) =>
       : found;
   });
 
-test("at 360 px nothing is wider than the page, and every stage can be read", async (t) => {
-  const { page, chat } = await visit(t, {
+test("nothing is wider than the page at 360 px, and every stage can be read", async (t) => {
+  const { page, chat } = await openDemo(t, {
     context: { viewport: { width: 360, height: 740 } },
     expected: [/status of 422/],
   });
-  assert.deepEqual(await beyond(page), [], "empty");
-  await ask(page);
-  await unfold(page);
-  assert.deepEqual(await beyond(page), [], "answered");
-  await asIfByModel(page, "x".repeat(300));
-  await ask(page, "x".repeat(400));
-  assert.deepEqual(await beyond(page), [], "a long word");
+  assert.deepEqual(await findOverflowing(page), [], "empty");
+  await askAndWait(page);
+  await unfoldDetails(page);
+  assert.deepEqual(await findOverflowing(page), [], "answered");
+  await answerAsModel(page, "x".repeat(300));
+  await askAndWait(page, "x".repeat(400));
+  assert.deepEqual(await findOverflowing(page), [], "a long word");
   const [bar, ...stages] = await Promise.all(
     [page.locator("#bar"), ...(await page.locator("#bar > span").all())].map((part) =>
       part.evaluate((node) => ({
@@ -584,48 +600,48 @@ test("at 360 px nothing is wider than the page, and every stage can be read", as
   await page.unroute("**/chat");
   await page.fill("#filter", `{"${"colour".repeat(30)}": 1}`);
   await chat.ask(QUESTION);
-  await chat.state("error");
-  assert.deepEqual(await beyond(page), [], "refused");
+  await chat.waitForState("error");
+  assert.deepEqual(await findOverflowing(page), [], "refused");
 });
 
 for (const colorScheme of /** @type {("light" | "dark")[]} */ (["light", "dark"])) {
-  test(`axe finds nothing serious, ${colorScheme}`, async (t) => {
+  test(`axe finds nothing serious in the ${colorScheme} theme`, async (t) => {
     // Axe would measure colours that are still fading in.
     const context = { colorScheme, reducedMotion: /** @type {const} */ ("reduce") };
-    const { page, chat } = await visit(t, { context, expected: [/status of 422/] });
+    const { page, chat } = await openDemo(t, { context, expected: [/status of 422/] });
     await page.locator("#banner:not([hidden])").waitFor();
-    assert.deepEqual(await violations(page), [], "empty");
-    await asIfByModel(page);
-    await ask(page);
-    await unfold(page);
-    assert.deepEqual(await violations(page), [], "by a model");
+    assert.deepEqual(await findViolations(page), [], "empty");
+    await answerAsModel(page);
+    await askAndWait(page);
+    await unfoldDetails(page);
+    assert.deepEqual(await findViolations(page), [], "by a model");
     await page.unroute("**/chat");
-    await ask(page);
+    await askAndWait(page);
     await page.locator("#events summary").first().click();
-    assert.deepEqual(await violations(page), [], "answered");
+    assert.deepEqual(await findViolations(page), [], "answered");
     await page.fill("#filter", "wrong");
     await page.press("#filter", "Enter");
     await page.locator("#wrong:not(:empty)").waitFor();
-    assert.deepEqual(await violations(page), [], "with a wrong filter");
+    assert.deepEqual(await findViolations(page), [], "with a wrong filter");
     await page.fill("#filter", '{"colour": 1}');
     await chat.ask(QUESTION);
-    await chat.state("error");
-    assert.deepEqual(await violations(page), [], "refused");
+    await chat.waitForState("error");
+    assert.deepEqual(await findViolations(page), [], "refused");
   });
 
-  test(`axe finds nothing serious in the documentation, ${colorScheme}`, async (t) => {
-    const context = await guarded(t, browser, { context: { colorScheme } });
+  test(`axe finds nothing serious in the documentation in the ${colorScheme} theme`, async (t) => {
+    const context = await openContext(t, browser, { context: { colorScheme } });
     const page = await context.newPage();
     for (const path of ["/docs", "/docs/stream"]) {
       await page.goto(docent.url + path);
-      await widget(page).opener.waitFor();
-      assert.deepEqual(await violations(page), [], path);
+      await locateWidget(page).opener.waitFor();
+      assert.deepEqual(await findViolations(page), [], path);
     }
   });
 }
 
-test("the stream's reader gives the same events wherever the bytes are cut", async (t) => {
-  const { page } = await visit(t);
+test("the parser returns the same events wherever the bytes are cut", async (t) => {
+  const { page } = await openDemo(t);
   const outcomes = await page.evaluate(async () => {
     const { SseParser } = await import(new URL("/widget/chat.js", location.href).href);
     const text =

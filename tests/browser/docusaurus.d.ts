@@ -1,4 +1,4 @@
-// What the plugin uses of Docusaurus, React and Node, so that it is checked without installing them.
+// Declares what the plugin uses of Docusaurus, React and Node, so that it is checked without installing them.
 
 declare module "@docent/site-root";
 declare module "@docusaurus/router";

@@ -1,21 +1,21 @@
-// The widget on Docusaurus: with the plugin on the handbook's site, and with one line on a site without it.
+// Tests the widget on Docusaurus: with the plugin on the handbook's site, and with one line on another site.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { guarded } from "./chromium.mjs";
-import { whole } from "./gemini.mjs";
+import { openContext } from "./chromium.mjs";
+import { answerWith } from "./gemini.mjs";
 import { HANDBOOK, PLAIN, startDocusaurus } from "./site.mjs";
-import { listen, told, widget } from "./widget.mjs";
-import { QUESTION, world } from "./world.mjs";
+import { locateWidget, readEvents, recordEvents } from "./widget.mjs";
+import { QUESTION, startFixture } from "./fixture.mjs";
 
 /** @typedef {Awaited<ReturnType<typeof startDocusaurus>>} Docusaurus */
 const sites = { handbook: /** @type {Docusaurus} */ ({}), plain: /** @type {Docusaurus} */ ({}) };
 let docent = "";
 
-const w = world({
+const fixture = startFixture({
   others: true,
-  async started(end) {
+  async onStarted(end) {
     sites.handbook = await startDocusaurus(HANDBOOK, { docent: () => docent });
     sites.plain = await startDocusaurus(PLAIN, {
       docent: () => docent,
@@ -24,38 +24,40 @@ const w = world({
     end(sites.handbook.close);
     end(sites.plain.close);
     const origins = [sites.handbook.url, sites.plain.url].join();
-    docent = (await w.another({ ALLOWED_ORIGINS: origins })).url;
+    docent = (await fixture.startDocent({ ALLOWED_ORIGINS: origins })).url;
   },
 });
 
 /**
+ * Opens a page and waits until React has hydrated it.
+ *
  * @param {import("node:test").TestContext} t
  * @param {string} url
  * @param {import("playwright-core").BrowserContextOptions} [options]
  */
-async function visit(t, url, options) {
-  const context = await guarded(t, w.browser, { context: options });
+async function openSite(t, url, options) {
+  const context = await openContext(t, fixture.browser, { context: options });
   const page = await context.newPage();
-  await listen(page);
+  await recordEvents(page);
   await page.goto(url);
   await page.waitForSelector("html[data-has-hydrated=true]");
   await page.evaluate(() => /** @type {any} */ (window.sameLoad = true));
   const navbar = page.locator(".navbar");
   const isSameLoad = () => page.evaluate(() => /** @type {any} */ (window).sameLoad === true);
-  return { page, navbar, isSameLoad, chat: widget(page) };
+  return { page, navbar, isSameLoad, chat: locateWidget(page) };
 }
 
 test("the button of the navbar opens the chat", async (t) => {
-  const { navbar, chat } = await visit(t, `${sites.handbook.url}/docs/deploy`);
+  const { navbar, chat } = await openSite(t, `${sites.handbook.url}/docs/deploy`);
   await navbar.getByRole("button", { name: "Ask AI" }).click();
   await chat.dialog.waitFor();
   assert.equal(await chat.opener.isVisible(), false, "one button is enough");
   await chat.ask(QUESTION);
-  assert.equal(await chat.ended(), "answered");
+  assert.equal(await chat.waitForEnd(), "answered");
 });
 
-test("on a phone the button stands in the navbar too, and nothing scrolls to the side", async (t) => {
-  const { page, navbar, chat } = await visit(t, `${sites.handbook.url}/docs/deploy`, {
+test("the button stands in the navbar on a phone too, and nothing scrolls to the side", async (t) => {
+  const { page, navbar, chat } = await openSite(t, `${sites.handbook.url}/docs/deploy`, {
     viewport: { width: 360, height: 640 },
   });
   await navbar.getByRole("button", { name: "Ask AI" }).click();
@@ -65,12 +67,12 @@ test("on a phone the button stands in the navbar too, and nothing scrolls to the
 });
 
 test("a citation opens its heading without loading the site again, and the conversation stays", async (t) => {
-  const { page, navbar, isSameLoad, chat } = await visit(t, `${sites.handbook.url}/docs/deploy`);
+  const { page, navbar, isSameLoad, chat } = await openSite(t, `${sites.handbook.url}/docs/deploy`);
   await navbar.getByRole("button", { name: "Ask AI" }).click();
-  w.gemini.on("within", whole("See [1]."));
+  fixture.gemini.script("within", answerWith("See [1]."));
   await chat.ask(`${QUESTION} within`);
-  await chat.state("answered");
-  const [{ sources }] = await told(page, "answer");
+  await chat.waitForState("answered");
+  const [{ sources }] = await readEvents(page, "answer");
   const { pathname, hash } = new URL(sources[0].url, page.url());
   await chat.citations.first().click();
   await page.waitForURL((url) => url.hash === hash);
@@ -87,12 +89,12 @@ test("a citation opens its heading without loading the site again, and the conve
   );
   assert.equal(await chat.dialog.isVisible(), false);
   await page.keyboard.press("Control+i");
-  await chat.state("answered");
+  await chat.waitForState("answered");
   assert.equal(await chat.turns.count(), 1);
 });
 
 test("a change of the site's colours is followed at once", async (t) => {
-  const { page, chat } = await visit(t, `${sites.handbook.url}/docs/deploy`, {
+  const { page, chat } = await openSite(t, `${sites.handbook.url}/docs/deploy`, {
     colorScheme: "light",
   });
   await page.keyboard.press("Control+i");
@@ -118,14 +120,14 @@ test("a change of the site's colours is followed at once", async (t) => {
 });
 
 test("a page of another version gets the sources of that version only", async (t) => {
-  const { page, navbar, isSameLoad, chat } = await visit(t, `${sites.handbook.url}/docs/try-it`);
+  const { page, navbar, isSameLoad, chat } = await openSite(t, `${sites.handbook.url}/docs/try-it`);
   const question = "On which port does the demo listen?";
   const urls = async () => {
     await page.keyboard.press("Control+i");
     await chat.ask(question);
-    await chat.ended();
+    await chat.waitForEnd();
     await page.keyboard.press("Escape");
-    const { sources } = (await told(page, "answer")).at(-1);
+    const { sources } = (await readEvents(page, "answer")).at(-1);
     return sources.map((/** @type {any} */ source) => new URL(source.url, page.url()).pathname);
   };
   const current = await urls();
@@ -139,25 +141,25 @@ test("a page of another version gets the sources of that version only", async (t
   const sample = await urls();
   assert.ok(sample.length > 0);
   for (const path of sample) assert.match(path, /^\/docs\/sample/);
-  const [first, second] = await told(page, "ask");
+  const [first, second] = await readEvents(page, "ask");
   assert.deepEqual(first.request.filter, { version: "current", language: "en" });
   assert.deepEqual(second.request.filter, { version: "sample", language: "en" });
 });
 
 test("the German pages ask for German passages, in German words", async (t) => {
-  const { page, navbar, chat } = await visit(t, `${sites.handbook.url}/de/docs/try-it`);
+  const { page, navbar, chat } = await openSite(t, `${sites.handbook.url}/de/docs/try-it`);
   await navbar.getByRole("button", { name: "KI fragen" }).click();
   await chat.ask("Wie starte ich die Demo?");
-  assert.equal(await chat.ended(), "answered");
-  const [{ request }] = await told(page, "ask");
+  assert.equal(await chat.waitForEnd(), "answered");
+  const [{ request }] = await readEvents(page, "ask");
   assert.deepEqual(request.filter, { version: "current", language: "de" });
-  const [{ sources }] = await told(page, "answer");
+  const [{ sources }] = await readEvents(page, "answer");
   for (const { url } of sources) assert.match(url, /^\/de\/docs/);
   await chat.button("Schließen").waitFor();
 });
 
 test("one line puts a button into the navbar that survives client-side navigation", async (t) => {
-  const { page, navbar, isSameLoad, chat } = await visit(
+  const { page, navbar, isSameLoad, chat } = await openSite(
     t,
     `${sites.plain.url}/docs/content/tables`,
   );
@@ -173,12 +175,12 @@ test("one line puts a button into the navbar that survives client-side navigatio
   await button.click();
   await chat.dialog.waitFor();
   await chat.ask(QUESTION);
-  assert.equal(await chat.ended(), "answered");
-  const [{ request }] = await told(page, "ask");
+  assert.equal(await chat.waitForEnd(), "answered");
+  const [{ request }] = await readEvents(page, "ask");
   assert.deepEqual(request.filter, { version: "current", language: "en" });
 });
 
-test("one line on a page that is not found has its button too", async (t) => {
-  const { navbar } = await visit(t, `${sites.plain.url}/404.html`);
+test("one line puts a button on a page that is not found too", async (t) => {
+  const { navbar } = await openSite(t, `${sites.plain.url}/404.html`);
   await navbar.getByRole("button", { name: "Ask AI" }).waitFor();
 });

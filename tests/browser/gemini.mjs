@@ -1,48 +1,50 @@
-// A Gemini across a socket: a test scripts its answers chunk by chunk and sees when a client has gone.
+// Fakes Gemini across a socket: a test scripts its answers chunk by chunk, and sees when a client has gone.
 
 import { createServer } from "node:http";
 
+import { closeServer, listenOnFreePort } from "./listen.mjs";
+
 /** @typedef {(reply: Reply) => void | Promise<void>} Script */
 
-/** A promise that a test opens by hand. */
-export function gate() {
+/** Creates a promise that a test opens by hand. */
+export function createGate() {
   let open = () => {};
   const opened = /** @type {Promise<void>} */ (new Promise((resolve) => (open = resolve)));
   return { open, opened };
 }
 
-/** What a script writes with: one answer to `streamGenerateContent`. */
+/** Writes one answer to `streamGenerateContent`, as a script directs. */
 class Reply {
   #response;
 
   /** @param {import("node:http").ServerResponse} response */
   constructor(response) {
     this.#response = response;
-    /** Settles when the client has gone before the end. @type {Promise<void>} */
+    /** Settles when the client goes before the end. @type {Promise<void>} */
     this.left = new Promise((resolve) =>
       response.once("close", () => response.writableFinished || resolve()),
     );
   }
 
-  /** One event. @param {object} data */
-  event(data) {
+  /** Sends one event. @param {object} data */
+  sendEvent(data) {
     if (!this.#response.headersSent)
       this.#response.writeHead(200, { "content-type": "text/event-stream" });
     this.#response.write(`data: ${JSON.stringify(data)}\r\n\r\n`);
   }
 
-  /** Text, each piece an event of its own. @param {...string} pieces */
-  text(...pieces) {
+  /** Sends text, each piece as an event of its own. @param {...string} pieces */
+  sendText(...pieces) {
     for (const text of pieces)
-      this.event({
+      this.sendEvent({
         candidates: [{ content: { parts: [{ text }], role: "model" }, index: 0 }],
         modelVersion: "gemini-test-1",
       });
   }
 
-  /** The regular end, with its reason. */
-  finish(reason = "STOP") {
-    this.event({
+  /** Ends the answer regularly, with its reason. */
+  finishStream(reason = "STOP") {
+    this.sendEvent({
       candidates: [{ content: { role: "model" }, finishReason: reason }],
       modelVersion: "gemini-test-1",
       usageMetadata: { promptTokenCount: 7, candidatesTokenCount: 4, totalTokenCount: 11 },
@@ -50,36 +52,36 @@ class Reply {
     this.#response.end();
   }
 
-  /** The prompt is refused. */
-  block() {
-    this.event({ promptFeedback: { blockReason: "PROHIBITED_CONTENT" } });
+  /** Refuses the prompt. */
+  blockPrompt() {
+    this.sendEvent({ promptFeedback: { blockReason: "PROHIBITED_CONTENT" } });
     this.#response.end();
   }
 
-  /** The stream ends without a finish reason. */
-  truncate() {
+  /** Ends the stream without a finish reason. */
+  truncateStream() {
     this.#response.end();
   }
 
-  /** An error as Google writes it. @param {number} code @param {string} status */
-  error(code, status) {
+  /** Sends an error as Google writes it. @param {number} code @param {string} status */
+  sendError(code, status) {
     this.#response.writeHead(code, { "content-type": "application/json" });
     this.#response.end(JSON.stringify({ error: { code, status, message: "words of Google" } }));
   }
 }
 
-/** Starts the fake on a free port. Unscripted, it answers "Hello [1].". */
+/** Starts the fake on a free port. A question without a script is answered with "Hello [1].". */
 export async function startGemini() {
-  /** Newest first. @type {{ question: string, script: Script }[]} */
+  /** Scripts, newest first. @type {{ question: string, script: Script }[]} */
   const scripts = [];
-  /** The bodies of the calls to `streamGenerateContent`. @type {any[]} */
+  /** Bodies of the calls to `streamGenerateContent`. @type {any[]} */
   const calls = [];
 
   const server = createServer(async (request, response) => {
     const pieces = [];
     for await (const piece of request) pieces.push(piece);
     if (!request.url?.includes(":streamGenerateContent")) {
-      // A look at a model, which Docent takes at its start and for /ready.
+      // Docent asks about its model at its start and for /ready.
       response.writeHead(200, { "content-type": "application/json" });
       response.end(JSON.stringify({ name: "models/x" }));
       return;
@@ -89,29 +91,28 @@ export async function startGemini() {
     const turn = body.contents.at(-1).parts[0].text;
     const asked = turn.slice(turn.lastIndexOf("<question>"));
     const scripted = scripts.find(({ question }) => asked.includes(question));
-    await (scripted?.script ?? whole("Hello [1]."))(new Reply(response));
+    await (scripted?.script ?? answerWith("Hello [1]."))(new Reply(response));
   });
-  await new Promise((resolve) => server.listen(0, "127.0.0.1", () => resolve(null)));
-  const { port } = /** @type {import("node:net").AddressInfo} */ (server.address());
+  const port = await listenOnFreePort(server);
 
   return {
     url: `http://127.0.0.1:${port}`,
     calls,
-    /** Scripts the answers to questions that contain this; a later script wins. @param {string} question @param {Script} script */
-    on(question, script) {
+    /**
+     * Scripts the answers to questions that contain this text; a later script wins.
+     * @param {string} question @param {Script} script
+     */
+    script(question, script) {
       scripts.unshift({ question, script });
     },
-    close() {
-      server.closeAllConnections();
-      server.close();
-    },
+    close: () => closeServer(server),
   };
 }
 
-/** A script: these pieces and a regular end. @param {...string} pieces @returns {Script} */
-export function whole(...pieces) {
+/** Creates a script that sends these pieces and a regular end. @param {...string} pieces @returns {Script} */
+export function answerWith(...pieces) {
   return (reply) => {
-    reply.text(...pieces);
-    reply.finish();
+    reply.sendText(...pieces);
+    reply.finishStream();
   };
 }

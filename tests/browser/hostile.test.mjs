@@ -1,14 +1,14 @@
-// Hostile text stays text, wherever it comes from.
+// Tests that hostile text stays text, wherever it comes from.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { DONE, script, SOURCE } from "./scripted.mjs";
-import { world } from "./world.mjs";
+import { DONE, scriptEvents, SOURCE } from "./scripted.mjs";
+import { startFixture } from "./fixture.mjs";
 
-const w = world();
+const fixture = startFixture();
 
-/** Payloads that run where text is taken for HTML, or Markdown for more than it is. */
+/** Payloads that run in a page that takes text for HTML, or Markdown for more than it is. */
 const PAYLOADS = [
   `<img src=x onerror="window.hit=1">`,
   `<script>window.hit=1</script>`,
@@ -62,8 +62,11 @@ const URLS = [
   "http://[",
 ];
 
-/** What in the widget should not be there: elements, attributes and links. @param {import("./widget.mjs").widget extends (...a: any) => infer C ? C : never} chat */
-const made = (chat) =>
+/**
+ * Returns the elements, attributes and links that must not be in the widget.
+ * @param {import("./widget.mjs").locateWidget extends (...a: any) => infer C ? C : never} chat
+ */
+const findForeignNodes = (chat) =>
   chat.host.evaluate((host) => {
     const root = /** @type {ShadowRoot} */ (host.shadowRoot);
     const found = /** @type {string[]} */ ([]);
@@ -90,8 +93,11 @@ const made = (chat) =>
     return found;
   });
 
-/** An answer in which every text is hostile. @param {string} text @param {string} url @returns {[string, object][]} */
-const hostile = (text, url) => {
+/**
+ * Builds an answer in which every text is hostile.
+ * @param {string} text @param {string} url @returns {[string, object][]}
+ */
+const buildHostileAnswer = (text, url) => {
   const source = { ...SOURCE, title: text, section: text, snippet: text };
   return [
     [
@@ -107,8 +113,11 @@ const hostile = (text, url) => {
   ];
 };
 
-/** Follows whatever could be followed: a payload may wait for that. @param {import("playwright-core").Page} page @param {any} chat */
-async function touch(page, chat) {
+/**
+ * Hovers and focuses the citations, since a payload may wait for that.
+ * @param {import("playwright-core").Page} page @param {any} chat
+ */
+async function touchCitations(page, chat) {
   for (const citation of await chat.citations.all()) {
     await citation.hover();
     await citation.focus();
@@ -117,13 +126,13 @@ async function touch(page, chat) {
 }
 
 test("hostile questions, passages and answers stay text", async (t) => {
-  const { page, chat } = await w.chat(t);
+  const { page, chat } = await fixture.openChat(t);
   for (const [n, payload] of PAYLOADS.entries()) {
-    await script(page, hostile(payload, "javascript:window.hit=1"));
+    await scriptEvents(page, buildHostileAnswer(payload, "javascript:window.hit=1"));
     await chat.ask(payload);
-    assert.equal(await chat.ended(), "answered", payload);
-    await touch(page, chat);
-    assert.deepEqual(await made(chat), [], payload);
+    assert.equal(await chat.waitForEnd(), "answered", payload);
+    await touchCitations(page, chat);
+    assert.deepEqual(await findForeignNodes(chat), [], payload);
     const question = await chat.turns.last().locator(".question").innerText();
     assert.ok(question.includes(payload.split("\n")[0].trim()), `${question} shows ${payload}`);
     if (n % 8 === 7) await chat.button("New conversation").click();
@@ -131,18 +140,18 @@ test("hostile questions, passages and answers stay text", async (t) => {
 });
 
 test("only http, https and mailto become links", async (t) => {
-  const { page, chat } = await w.chat(t);
+  const { page, chat } = await fixture.openChat(t);
   for (const [n, url] of URLS.entries()) {
-    await script(page, hostile("harmless", url));
+    await scriptEvents(page, buildHostileAnswer("harmless", url));
     await chat.ask("Anything?");
-    assert.equal(await chat.ended(), "answered", url);
-    assert.deepEqual(await made(chat), [], url);
+    assert.equal(await chat.waitForEnd(), "answered", url);
+    assert.deepEqual(await findForeignNodes(chat), [], url);
     if (n % 8 === 7) await chat.button("New conversation").click();
   }
 });
 
 test("hostile words of a problem stay text", async (t) => {
-  const { page, chat } = await w.chat(t, { expected: [/status of 502/] });
+  const { page, chat } = await fixture.openChat(t, { expected: [/status of 502/] });
   for (const payload of PAYLOADS.slice(0, 8)) {
     const problem = { type: payload, title: payload, status: 502, detail: payload, code: payload };
     await page.unroute("**/chat");
@@ -160,20 +169,20 @@ test("hostile words of a problem stay text", async (t) => {
       }),
     );
     await chat.ask("Anything?");
-    assert.equal(await chat.ended(), "error");
-    assert.deepEqual(await made(chat), [], payload);
+    assert.equal(await chat.waitForEnd(), "error");
+    assert.deepEqual(await findForeignNodes(chat), [], payload);
   }
 });
 
 test("a hostile conversation in the tab's storage stays text", async (t) => {
-  const { page, chat } = await w.chat(t);
-  await script(page, [
+  const { page, chat } = await fixture.openChat(t);
+  await scriptEvents(page, [
     ["sources", { request_id: "r", sources: [SOURCE] }],
     ["token", { text: "Fine [1]." }],
     ["done", DONE],
   ]);
   await chat.ask("Anything?");
-  await chat.state("answered");
+  await chat.waitForState("answered");
   const stored = await page.evaluate(() => ({ ...sessionStorage }));
   assert.ok(JSON.stringify(stored).includes("Fine [1]."), "the conversation is stored");
   for (const payload of [...PAYLOADS, ...URLS]) {
@@ -194,7 +203,7 @@ test("a hostile conversation in the tab's storage stays text", async (t) => {
       .first()
       .waitFor({ state: "attached", timeout: 2_000 })
       .catch(() => {});
-    assert.deepEqual(await made(chat), [], payload);
+    assert.deepEqual(await findForeignNodes(chat), [], payload);
     for (const link of await chat.host.locator(".turn a").all())
       assert.match(
         await link.evaluate((a) => /** @type {any} */ (a).protocol),
@@ -205,7 +214,7 @@ test("a hostile conversation in the tab's storage stays text", async (t) => {
 
 test("hostile attributes, titles and selections stay text", async (t) => {
   for (const payload of PAYLOADS.slice(0, 8)) {
-    const { page, chat } = await w.visit(t, {
+    const { page, chat } = await fixture.openPage(t, {
       data: { suggestions: `${payload}|two`, words: JSON.stringify({ placeholder: payload }) },
     });
     await page.evaluate((text) => (document.title = text), payload);
@@ -215,14 +224,17 @@ test("hostile attributes, titles and selections stay text", async (t) => {
     await chat.open({ question: payload, selection: payload });
     assert.ok((await chat.host.locator(".quote").innerText()).includes(payload.slice(0, 10)));
     assert.equal(await chat.box.inputValue(), payload.replaceAll("\r", ""));
-    assert.deepEqual(await made(chat), [], payload);
+    assert.deepEqual(await findForeignNodes(chat), [], payload);
     await page.close();
   }
 });
 
-test("attributes that are no JSON are told on the console and otherwise ignored", async (t) => {
+test("attributes that are no JSON are reported on the console and otherwise ignored", async (t) => {
   for (const junk of ["{", "7", "null", "[]", '"x"', '{"version":{"deep":1}}']) {
-    const { chat } = await w.visit(t, { data: { words: junk, filter: junk }, expected: [/./] });
+    const { chat } = await fixture.openPage(t, {
+      data: { words: junk, filter: junk },
+      expected: [/./],
+    });
     await chat.open();
     assert.ok(await chat.box.isVisible(), junk);
   }

@@ -1,9 +1,11 @@
-// A TCP proxy in front of Docent that treats the bytes of its answers badly.
+// Puts a TCP proxy in front of Docent that treats the bytes of its answers badly.
 
 import { createServer, connect } from "node:net";
 
-/** Numbers from 0 to 1, the same for the same seed (mulberry32). @param {number} seed */
-export function random(seed) {
+import { listenOnFreePort } from "./listen.mjs";
+
+/** Creates a source of numbers from 0 to 1, equal for equal seeds (mulberry32). @param {number} seed */
+export function createRandom(seed) {
   return () => {
     seed = (seed + 0x6d2b79f5) | 0;
     let t = Math.imul(seed ^ (seed >>> 15), 1 | seed);
@@ -13,17 +15,17 @@ export function random(seed) {
 }
 
 /**
- * @typedef {object} Mischief what happens to the answer of `POST /chat`
- * @property {number} [seed] it arrives in pieces of 1 to 7 bytes, cut at points that this number decides
- * @property {number} [cutAfter] the connection breaks after so many bytes of its body
+ * @typedef {object} Mischief Describes what happens to the answer of `POST /chat`.
+ * @property {number} [seed] Cuts the answer into pieces of 1 to 7 bytes, at points that this number decides.
+ * @property {number} [cutAfter] The connection breaks after so many bytes of the body.
  */
 
-/** @param {string} target @param {Mischief} mischief what to do, read anew for each question */
+/** Starts the proxy. @param {string} target @param {Mischief} mischief Is read anew for each question. */
 export async function startProxy(target, mischief = {}) {
-  const { hostname, port } = new URL(target);
+  const upstream = new URL(target);
   const sockets = new Set();
   const server = createServer((reader) => {
-    const docent = connect(Number(port), hostname);
+    const docent = connect(Number(upstream.port), upstream.hostname);
     for (const socket of [reader, docent]) {
       socket.setNoDelay(true);
       sockets.add(socket);
@@ -36,7 +38,7 @@ export async function startProxy(target, mischief = {}) {
     }
     const question = {
       now: /** @type {Mischief | null} */ (null),
-      cut: random(0),
+      cut: createRandom(0),
       head: true,
       body: 0,
     };
@@ -44,7 +46,7 @@ export async function startProxy(target, mischief = {}) {
       const start = bytes.subarray(0, 12).toString("latin1");
       if (/^[A-Z]+ \//.test(start)) {
         question.now = start.startsWith("POST /chat") ? { ...mischief } : null;
-        question.cut = random(mischief.seed ?? 0);
+        question.cut = createRandom(mischief.seed ?? 0);
         question.head = true;
         question.body = 0;
       }
@@ -52,14 +54,13 @@ export async function startProxy(target, mischief = {}) {
     });
     docent.on("data", async (bytes) => {
       docent.pause();
-      await passOn(bytes, question, reader);
+      await forwardAnswer(bytes, question, reader);
       docent.resume();
     });
   });
-  await new Promise((resolve) => server.listen(0, "127.0.0.1", () => resolve(null)));
-  const address = /** @type {import("node:net").AddressInfo} */ (server.address());
+  const port = await listenOnFreePort(server);
   return {
-    url: `http://127.0.0.1:${address.port}`,
+    url: `http://127.0.0.1:${port}`,
     mischief,
     close() {
       for (const socket of sockets) socket.destroy();
@@ -69,11 +70,13 @@ export async function startProxy(target, mischief = {}) {
 }
 
 /**
+ * Forwards bytes of Docent to the reader, as the question's mischief says.
+ *
  * @param {Buffer} bytes
  * @param {{ now: Mischief | null, cut: () => number, head: boolean, body: number }} question
  * @param {import("node:net").Socket} reader
  */
-async function passOn(bytes, question, reader) {
+async function forwardAnswer(bytes, question, reader) {
   if (!question.now) {
     reader.write(bytes);
     return;
@@ -87,13 +90,13 @@ async function passOn(bytes, question, reader) {
   }
   const { cutAfter = Infinity, seed } = question.now;
   const kept = body.subarray(0, Math.max(0, cutAfter - question.body));
-  await write(kept, seed === undefined ? undefined : question.cut, reader);
+  await writePieces(kept, seed === undefined ? undefined : question.cut, reader);
   question.body += body.length;
   if (question.body >= cutAfter) reader.destroy();
 }
 
 /** @param {Buffer} bytes @param {(() => number) | undefined} cut @param {import("node:net").Socket} reader */
-async function write(bytes, cut, reader) {
+async function writePieces(bytes, cut, reader) {
   for (let from = 0; from < bytes.length;) {
     const size = cut ? 1 + Math.floor(cut() * 7) : bytes.length;
     await new Promise((resolve) => reader.write(bytes.subarray(from, from + size), resolve));

@@ -1,19 +1,19 @@
-// Pictures of the widget, for people to look at: `DOCENT_BIN=… node screenshots.mjs FOLDER`.
+// Takes pictures of the widget, for people to look at: `DOCENT_BIN=… node screenshots.mjs FOLDER`.
 
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 
-import { launch } from "./chromium.mjs";
-import { gate, startGemini, whole } from "./gemini.mjs";
-import { demo, index, serve } from "./servers.mjs";
+import { launchBrowser } from "./chromium.mjs";
+import { QUESTION } from "./fixture.mjs";
+import { answerWith, createGate, startGemini } from "./gemini.mjs";
+import { indexHandbook, startDemo, startServer } from "./servers.mjs";
 import { HANDBOOK, startDocusaurus, startSite } from "./site.mjs";
-import { widget } from "./widget.mjs";
+import { locateWidget } from "./widget.mjs";
 
 const folder = process.argv[2];
 if (!folder) throw new Error("name the folder to write to");
 await mkdir(folder, { recursive: true });
 
-const QUESTION = "How do I allow my site to call Docent?";
 const ANSWER = `Set \`ALLOWED_ORIGINS\` to the **origin** of your site [1]:
 
 \`\`\`sh
@@ -39,20 +39,20 @@ ALLOWED_ORIGINS=https://docs.example.com docent serve
 - ایک origin میں راستہ نہیں ہوتا [1]۔
 - کئی ہوں تو انہیں کوما سے الگ کریں [2]۔`;
 
-const data = await index({ others: true });
+const data = await indexHandbook({ others: true });
 const gemini = await startGemini();
 const plain = await startSite();
 let docent = "";
 const handbook = await startDocusaurus(HANDBOOK, { docent: () => docent });
-const server = await serve({
+const server = await startServer({
   DOCENT_DATA: data.data,
   GOOGLE_GEMINI_BASE_URL: gemini.url,
   ALLOWED_ORIGINS: [handbook.url, plain.url].join(),
 });
 docent = server.url;
 plain.trusted.push(docent);
-const offline = await demo();
-const browser = await launch();
+const offline = await startDemo();
+const browser = await launchBrowser();
 
 /** @param {import("playwright-core").Page} page @param {...(string | number)} name */
 const shoot = (page, ...name) => page.screenshot({ path: join(folder, `${name.join("-")}.png`) });
@@ -71,19 +71,19 @@ async function open(theme, width) {
 /** @param {"light" | "dark"} theme @param {number} width */
 async function shootHandbook(theme, width) {
   const page = await open(theme, width);
-  const chat = widget(page);
+  const chat = locateWidget(page);
   await page.goto(`${handbook.url}/docs/deploy`);
   await page.locator(".navbar").getByRole("button", { name: "Ask AI" }).waitFor();
   await shoot(page, "docusaurus", "page", theme, width);
   await chat.open();
   await shoot(page, "docusaurus", "empty", theme, width);
-  const [first, rest] = [gate(), gate()];
-  gemini.on(QUESTION, async (reply) => {
+  const [first, rest] = [createGate(), createGate()];
+  gemini.script(QUESTION, async (reply) => {
     await first.opened;
-    reply.text(ANSWER.slice(0, 190));
+    reply.sendText(ANSWER.slice(0, 190));
     await rest.opened;
-    reply.text(ANSWER.slice(190));
-    reply.finish();
+    reply.sendText(ANSWER.slice(190));
+    reply.finishStream();
   });
   await chat.ask(QUESTION);
   await chat.sources.first().waitFor();
@@ -92,17 +92,17 @@ async function shootHandbook(theme, width) {
   await chat.answer.getByText("ALLOWED_ORIGINS").first().waitFor();
   await shoot(page, "docusaurus", "streaming", theme, width);
   rest.open();
-  await chat.state("answered");
+  await chat.waitForState("answered");
   await shoot(page, "docusaurus", "answered", theme, width);
   await chat.citations.last().focus();
   await shoot(page, "docusaurus", "citation", theme, width);
-  gemini.on("error", (reply) => reply.error(503, "UNAVAILABLE"));
+  gemini.script("error", (reply) => reply.sendError(503, "UNAVAILABLE"));
   await chat.ask("What does the error say?");
-  await chat.state("error");
+  await chat.waitForState("error");
   await shoot(page, "docusaurus", "error", theme, width);
-  gemini.on("painted", whole("[NOT_IN_DOCS] The docs cover how to run Docent."));
+  gemini.script("painted", answerWith("[NOT_IN_DOCS] The docs cover how to run Docent."));
   await chat.ask("Who painted the ceiling?");
-  await chat.state("not_in_docs");
+  await chat.waitForState("not_in_docs");
   await shoot(page, "docusaurus", "not-in-docs", theme, width);
   await page.context().close();
 }
@@ -110,13 +110,13 @@ async function shootHandbook(theme, width) {
 /** @param {"light" | "dark"} theme @param {number} width */
 async function shootUrdu(theme, width) {
   const page = await open(theme, width);
-  const chat = widget(page);
-  await page.goto(plain.page({ lang: "ur", title: "دستاویزات" }));
+  const chat = locateWidget(page);
+  await page.goto(plain.addPage({ lang: "ur", title: "دستاویزات" }));
   await page.evaluate((name) => (document.documentElement.dataset.theme = name), theme);
   await chat.open({ selection: "Docent writes one line per request." });
-  gemini.on("اجازت", whole(URDU));
+  gemini.script("اجازت", answerWith(URDU));
   await chat.ask("میں اپنی سائٹ کو Docent سے پوچھنے کی اجازت کیسے دوں؟ ALLOWED_ORIGINS");
-  await chat.ended();
+  await chat.waitForEnd();
   await shoot(page, "urdu", theme, width);
   await page.context().close();
 }

@@ -1,6 +1,6 @@
-// Answers of Docent that a test writes itself, for what the real one would never send.
+// Answers questions in place of Docent, with events that the real one would never send.
 
-/** A source, to be varied. */
+/** Example of a source; tests vary it. */
 export const SOURCE = {
   number: 1,
   title: "A title",
@@ -10,7 +10,7 @@ export const SOURCE = {
   score: 1,
 };
 
-/** The last event of a good answer, to be varied. */
+/** Example of the last event of a good answer; tests vary it. */
 export const DONE = {
   status: "answered",
   cited: [1],
@@ -27,7 +27,7 @@ export const DONE = {
  * @param {import("playwright-core").Page} page
  * @param {[string, object][]} events
  */
-export async function script(page, events) {
+export async function scriptEvents(page, events) {
   const body = events.map(([name, data]) => `event: ${name}\ndata: ${JSON.stringify(data)}\n\n`);
   const headers = { "content-type": "text/event-stream", "access-control-allow-origin": "*" };
   await page.unroute("**/chat");

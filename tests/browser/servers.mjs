@@ -1,4 +1,4 @@
-// The real binary, which `DOCENT_BIN` names.
+// Starts the real binary, which `DOCENT_BIN` names.
 
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
@@ -11,7 +11,7 @@ import { fileURLToPath } from "node:url";
 
 const SITE = fileURLToPath(new URL("../../examples/docusaurus", import.meta.url));
 
-/** A folder of the example site, its route base, version and language. */
+/** Folder of the example site, its route base, version and language. */
 const HANDBOOK = ["docs", "/docs", "current", "en"];
 const OTHERS = [
   ["versioned_docs/version-sample", "/docs/sample", "sample", "en"],
@@ -20,8 +20,11 @@ const OTHERS = [
 
 /** @typedef {{ url: string, log: string[], stop: () => Promise<void> }} Docent */
 
-/** Starts it with nothing of this process's settings. @param {string[]} args @param {Record<string, string>} env */
-function run(args, env) {
+/**
+ * Starts the binary without the settings of this process.
+ * @param {string[]} args @param {Record<string, string>} env
+ */
+function spawnDocent(args, env) {
   const binary = process.env.DOCENT_BIN;
   assert.ok(binary, "DOCENT_BIN must name the built binary");
   const own = { PATH: process.env.PATH ?? "", TMPDIR: tmpdir(), LOG_FORMAT: "json" };
@@ -32,9 +35,12 @@ function run(args, env) {
   });
 }
 
-/** @param {string[]} args @param {Record<string, string>} env @returns {Promise<Docent>} */
-async function start(args, env) {
-  const child = run([...args, "--port", "0"], env);
+/**
+ * Starts a server on a free port and waits until it listens.
+ * @param {string[]} args @param {Record<string, string>} env @returns {Promise<Docent>}
+ */
+async function startDocent(args, env) {
+  const child = spawnDocent([...args, "--port", "0"], env);
   const log = /** @type {string[]} */ ([]);
   const url = await new Promise((resolve, reject) => {
     createInterface({ input: child.stderr }).on("line", (line) => {
@@ -55,15 +61,15 @@ async function start(args, env) {
   };
 }
 
-/** The offline demo. @param {Record<string, string>} env */
-export const demo = (env = {}) => start(["demo"], env);
+/** Starts the offline demo. @param {Record<string, string>} env */
+export const startDemo = (env = {}) => startDocent(["demo"], env);
 
-/** Production, over an index of {@link index}. @param {Record<string, string>} env */
-export const serve = (env) =>
-  start(["serve"], {
+/** Starts production, over an index of {@link indexHandbook}. @param {Record<string, string>} env */
+export const startServer = (env) =>
+  startDocent(["serve"], {
     EMBEDDING_MODEL: "offline",
     GEMINI_API_KEY: "test",
-    // A scripted error is meant; trying again would only take time.
+    // Tests script errors on purpose; trying again would only take time.
     RETRY_BUDGET: "1ms",
     SHUTDOWN_GRACE: "1ms",
     ...env,
@@ -72,13 +78,13 @@ export const serve = (env) =>
 /**
  * Indexes the handbook into a temporary folder.
  *
- * @param {{ others?: boolean }} options whether its other version and language are indexed too
+ * @param {{ others?: boolean }} options `others` indexes the other version and language too.
  */
-export async function index({ others = false } = {}) {
+export async function indexHandbook({ others = false } = {}) {
   const data = await mkdtemp(join(tmpdir(), "docent-browser-"));
   for (const [folder, base, version, language] of [HANDBOOK, ...(others ? OTHERS : [])]) {
     const labels = ["--version-label", version, "--language", language];
-    const child = run(["index", join(SITE, folder), "--route-base", base, ...labels], {
+    const child = spawnDocent(["index", join(SITE, folder), "--route-base", base, ...labels], {
       EMBEDDING_MODEL: "offline",
       DOCENT_DATA: data,
     });

@@ -1,38 +1,38 @@
-// Attributes, methods and events of `<docent-chat>`, and what it reads from the page.
+// Tests the attributes, methods and events of `<docent-chat>`, and what the element reads from the page.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { whole } from "./gemini.mjs";
-import { told } from "./widget.mjs";
-import { QUESTION, world } from "./world.mjs";
+import { answerWith } from "./gemini.mjs";
+import { readEvents } from "./widget.mjs";
+import { QUESTION, startFixture } from "./fixture.mjs";
 
-const w = world();
+const fixture = startFixture();
 
 const NAVBAR = `<div id="__docusaurus"><nav class="navbar"><div class="navbar__items">Docs</div>
 <div class="navbar__items navbar__items--right"><a href="#x">Blog</a></div></nav></div>`;
 
-/** What the last request of the page was. @param {import("playwright-core").Page} page */
-const request = async (page) => (await told(page, "ask")).at(-1).request;
+/** Returns the last request of the page. @param {import("playwright-core").Page} page */
+const readLastRequest = async (page) => (await readEvents(page, "ask")).at(-1).request;
 
 test("nothing but widget.js is fetched until a reader opens the chat", async (t) => {
-  const { page, chat } = await w.visit(t);
+  const { page, chat } = await fixture.openPage(t);
   const fetched = /** @type {string[]} */ ([]);
   page.on("request", (sent) => fetched.push(sent.url()));
   fetched.length = 0;
   await page.reload({ waitUntil: "networkidle" });
   await chat.opener.waitFor();
-  const own = () =>
-    fetched.filter((url) => url.startsWith(w.docent.url)).map((url) => new URL(url).pathname);
-  assert.deepEqual(own(), ["/widget.js"]);
+  const ownPaths = () =>
+    fetched.filter((url) => url.startsWith(fixture.docent.url)).map((url) => new URL(url).pathname);
+  assert.deepEqual(ownPaths(), ["/widget.js"]);
   await chat.opener.click();
   await chat.box.waitFor();
-  assert.ok(own().includes("/widget/panel.js"));
+  assert.ok(ownPaths().includes("/widget/panel.js"));
 });
 
 for (const module of [false, true]) {
-  test(`as a ${module ? "module" : "classic script"} it appends itself with the script's attributes`, async (t) => {
-    const { page, chat } = await w.visit(t, {
+  test(`a ${module ? "module" : "classic script"} appends the element with the script's attributes`, async (t) => {
+    const { page, chat } = await fixture.openPage(t, {
       module,
       data: { suggestions: "One?|Two?", lang: "de" },
     });
@@ -43,8 +43,8 @@ for (const module of [false, true]) {
   });
 }
 
-test("an element that is there already is used, and no second one made", async (t) => {
-  const { page, chat } = await w.visit(t, {
+test("an element that the page has already is used, and no second one is made", async (t) => {
+  const { page, chat } = await fixture.openPage(t, {
     element: '<docent-chat lang="de"></docent-chat>',
     body: `<script async src="/again.js"></script>`,
     expected: [/404/, /MIME/],
@@ -54,29 +54,31 @@ test("an element that is there already is used, and no second one made", async (
   assert.equal(await chat.opener.innerText(), "KI fragen");
 });
 
-test("button: floating, inline, none, navbar", async (t) => {
-  const position = (/** @type {import("playwright-core").Locator} */ part) =>
+test("the attribute button places the button: floating, inline, none, navbar", async (t) => {
+  const readPosition = (/** @type {import("playwright-core").Locator} */ part) =>
     part.evaluate((e) => getComputedStyle(e).position);
-  const floating = await w.visit(t, {
+  const floating = await fixture.openPage(t, {
     data: { button: "floating" },
     body: "<a data-docent-open>x</a>",
   });
   await floating.chat.opener.waitFor();
-  assert.equal(await position(floating.chat.opener), "fixed");
+  assert.equal(await readPosition(floating.chat.opener), "fixed");
 
-  const inline = await w.visit(t, { element: '<docent-chat button="inline"></docent-chat>' });
+  const inline = await fixture.openPage(t, {
+    element: '<docent-chat button="inline"></docent-chat>',
+  });
   await inline.chat.opener.waitFor();
-  assert.notEqual(await position(inline.chat.opener), "fixed");
+  assert.notEqual(await readPosition(inline.chat.opener), "fixed");
   await inline.chat.opener.click();
   await inline.chat.dialog.waitFor();
 
-  const none = await w.visit(t, { data: { button: "none" } });
+  const none = await fixture.openPage(t, { data: { button: "none" } });
   await none.chat.host.waitFor({ state: "attached" });
   assert.equal(await none.chat.opener.isVisible(), false);
   await none.page.keyboard.press("Control+i");
   await none.chat.box.waitFor();
 
-  const navbar = await w.visit(t, { body: NAVBAR });
+  const navbar = await fixture.openPage(t, { body: NAVBAR });
   assert.equal(await navbar.page.locator(".navbar button").count(), 0, "the page has not hydrated");
   await navbar.page.evaluate(() => (document.documentElement.dataset.hasHydrated = "true"));
   const button = navbar.page
@@ -88,10 +90,10 @@ test("button: floating, inline, none, navbar", async (t) => {
   await navbar.chat.dialog.waitFor();
 });
 
-test("where the page has a button of its own, the widget adds none", async (t) => {
+test("the widget adds no button where the page has its own", async (t) => {
   const body =
     '<button data-docent-open>Help</button><button data-docent-open="How do I start?">Start</button>';
-  const { page, chat } = await w.visit(t, { body });
+  const { page, chat } = await fixture.openPage(t, { body });
   await chat.host.waitFor({ state: "attached" });
   assert.equal(await chat.opener.isVisible(), false);
   await page.getByRole("button", { name: "Help" }).click();
@@ -105,8 +107,10 @@ test("where the page has a button of its own, the widget adds none", async (t) =
   assert.equal(await page.evaluate(() => document.activeElement?.textContent), "Start");
 });
 
-test("inline it stands in the page, open, without a dialog", async (t) => {
-  const { page, chat } = await w.visit(t, { element: "<docent-chat inline></docent-chat>" });
+test("an inline chat stands in the page, open, without a dialog", async (t) => {
+  const { page, chat } = await fixture.openPage(t, {
+    element: "<docent-chat inline></docent-chat>",
+  });
   await chat.box.waitFor();
   assert.equal(await chat.host.locator("section.panel").count(), 1);
   assert.equal(await chat.host.locator("dialog").count(), 0);
@@ -117,7 +121,7 @@ test("inline it stands in the page, open, without a dialog", async (t) => {
     "it takes the focus from nobody",
   );
   await chat.ask(QUESTION);
-  assert.equal(await chat.ended(), "answered");
+  assert.equal(await chat.waitForEnd(), "answered");
   await chat.box.press("Escape");
   assert.ok(await chat.box.isVisible());
   await page.locator("#search").focus();
@@ -125,23 +129,23 @@ test("inline it stands in the page, open, without a dialog", async (t) => {
   assert.notEqual(await page.evaluate(() => document.activeElement?.id), "search", "no trap");
 });
 
-test("suggestions are asked with one click, and gone then", async (t) => {
-  const { page, chat } = await w.chat(t, {
+test("suggestions are asked with one click, and are gone then", async (t) => {
+  const { page, chat } = await fixture.openChat(t, {
     data: { suggestions: ` ${QUESTION} | How do I deploy? |` },
   });
   const suggestions = chat.host.getByRole("button", { name: /\?$/ });
   assert.deepEqual(await suggestions.allInnerTexts(), [QUESTION, "How do I deploy?"]);
   await suggestions.first().click();
-  await chat.ended();
-  assert.equal((await request(page)).query, QUESTION);
+  await chat.waitForEnd();
+  assert.equal((await readLastRequest(page)).query, QUESTION);
   assert.equal(await suggestions.count(), 0);
   await chat.button("New conversation").click();
   assert.equal(await suggestions.count(), 2);
 });
 
-test("words replace those of the interface", async (t) => {
+test("the attribute words replaces those of the interface", async (t) => {
   const words = JSON.stringify({ open: "Frag uns", send: "Los", title: "Hilfe" });
-  const { chat } = await w.visit(t, { data: { words } });
+  const { chat } = await fixture.openPage(t, { data: { words } });
   await chat.button("Frag uns").click();
   await chat.button("Los").waitFor();
   await chat.host.getByRole("dialog", { name: "Hilfe" }).waitFor();
@@ -149,146 +153,153 @@ test("words replace those of the interface", async (t) => {
 });
 
 test("German pages get German words", async (t) => {
-  const { chat } = await w.visit(t, { lang: "de-AT" });
+  const { chat } = await fixture.openPage(t, { lang: "de-AT" });
   await chat.button("KI fragen").click();
   for (const name of ["Senden", "Schließen", "Neues Gespräch"]) await chat.button(name).waitFor();
   assert.equal(await chat.box.getAttribute("aria-label"), "Deine Frage");
-  w.gemini.on("deutsch", whole("Ja."));
+  fixture.gemini.script("deutsch", answerWith("Ja."));
   await chat.ask(`${QUESTION} deutsch`);
-  assert.equal(await chat.ended(), "uncited");
+  assert.equal(await chat.waitForEnd(), "uncited");
   const text = await chat.turns.last().innerText();
   assert.match(text, /Quelle/);
   assert.doesNotMatch(text, /Sources|Check it/);
 });
 
 test("a language without words is shown in English", async (t) => {
-  const { chat } = await w.visit(t, { lang: "fi" });
+  const { chat } = await fixture.openPage(t, { lang: "fi" });
   await chat.button("Ask AI").waitFor();
 });
 
 const META = `<meta name="docusaurus_version" content="current"><meta name="docusaurus_locale" content="en">`;
 
-test("a request says where the reader is, without the query string, and what the docs are", async (t) => {
-  const { page, chat } = await w.visit(t, {
+test("a request names the page without its query string, and the version and language of the docs", async (t) => {
+  const { page, chat } = await fixture.openPage(t, {
     title: "The title",
     head: META,
     query: "?token=secret#part",
   });
   await chat.open();
   await chat.ask(QUESTION);
-  await chat.ended();
-  const { page: where, filter, ...rest } = await request(page);
+  await chat.waitForEnd();
+  const { page: where, filter, ...rest } = await readLastRequest(page);
   const { pathname } = new URL(page.url());
   assert.equal(where.title, "The title");
-  assert.equal(new URL(where.url, w.site.url).pathname, pathname);
+  assert.equal(new URL(where.url, fixture.site.url).pathname, pathname);
   assert.doesNotMatch(where.url, /secret|\?/);
   assert.equal(where.selection ?? "", "");
   assert.deepEqual(filter, { version: "current", language: "en" });
   assert.deepEqual(Object.keys(rest).sort(), ["history", "query"]);
 });
 
-test("a filter of its own replaces what is read from the page", async (t) => {
-  const own = await w.visit(t, { head: META, data: { filter: '{"version":"sample"}' } });
+test("the attribute filter replaces what is read from the page", async (t) => {
+  const own = await fixture.openPage(t, { head: META, data: { filter: '{"version":"sample"}' } });
   await own.chat.open();
   await own.chat.ask(QUESTION);
-  await own.chat.ended();
-  assert.deepEqual((await request(own.page)).filter, { version: "sample" });
-  const none = await w.visit(t, { head: META, data: { filter: "{}" } });
+  await own.chat.waitForEnd();
+  assert.deepEqual((await readLastRequest(own.page)).filter, { version: "sample" });
+  const none = await fixture.openPage(t, { head: META, data: { filter: "{}" } });
   await none.chat.open();
   await none.chat.ask(QUESTION);
-  await none.chat.ended();
-  assert.deepEqual((await request(none.page)).filter ?? {}, {});
-  const plain = await w.chat(t);
+  await none.chat.waitForEnd();
+  assert.deepEqual((await readLastRequest(none.page)).filter ?? {}, {});
+  const plain = await fixture.openChat(t);
   await plain.chat.ask(QUESTION);
-  await plain.chat.ended();
-  assert.deepEqual((await request(plain.page)).filter ?? {}, {});
+  await plain.chat.waitForEnd();
+  assert.deepEqual((await readLastRequest(plain.page)).filter ?? {}, {});
 });
 
-test("theme: that of the attribute, else of the page, else of the system, followed at once", async (t) => {
-  const dark = (/** @type {any} */ chat) =>
+test("the theme is that of the attribute, else of the page, else of the system, and changes at once", async (t) => {
+  const isDark = (/** @type {any} */ chat) =>
     chat.dialog.evaluate((/** @type {Element} */ panel) => {
       const [, l] = getComputedStyle(panel).backgroundColor.match(/(\d+)/) ?? [];
       return Number(l) < 128;
     });
-  const system = await w.chat(t, { context: { colorScheme: "dark" } });
-  assert.equal(await dark(system.chat), true);
+  const system = await fixture.openChat(t, { context: { colorScheme: "dark" } });
+  assert.equal(await isDark(system.chat), true);
   await system.page.emulateMedia({ colorScheme: "light" });
-  assert.equal(await dark(system.chat), false);
+  assert.equal(await isDark(system.chat), false);
   await system.page.evaluate(() => (document.documentElement.dataset.theme = "dark"));
-  assert.equal(await dark(system.chat), true);
+  assert.equal(await isDark(system.chat), true);
   await system.page.evaluate(() => (document.documentElement.dataset.theme = "light"));
-  assert.equal(await dark(system.chat), false);
-  const fixed = await w.chat(t, { data: { theme: "dark" }, context: { colorScheme: "light" } });
-  assert.equal(await dark(fixed.chat), true);
+  assert.equal(await isDark(system.chat), false);
+  const fixed = await fixture.openChat(t, {
+    data: { theme: "dark" },
+    context: { colorScheme: "light" },
+  });
+  assert.equal(await isDark(fixed.chat), true);
   await fixed.page.evaluate(() => (document.documentElement.dataset.theme = "light"));
-  assert.equal(await dark(fixed.chat), true);
+  assert.equal(await isDark(fixed.chat), true);
 });
 
-test("shortcut: another one, and none", async (t) => {
-  const other = await w.visit(t, { data: { shortcut: "mod+shift+a" } });
+test("the attribute shortcut names another key, or none", async (t) => {
+  const other = await fixture.openPage(t, { data: { shortcut: "mod+shift+a" } });
   await other.chat.opener.waitFor();
   await other.page.keyboard.press("Control+i");
   assert.equal(await other.chat.box.count(), 0);
   await other.page.keyboard.press("Control+Shift+A");
   await other.chat.box.waitFor();
-  const none = await w.visit(t, { data: { shortcut: "none" } });
+  const none = await fixture.openPage(t, { data: { shortcut: "none" } });
   await none.chat.opener.waitFor();
   await none.page.keyboard.press("Control+i");
   assert.equal(await none.chat.box.count(), 0);
 });
 
-test("server: questions go there, wherever widget.js came from", async (t) => {
-  const other = await w.another({});
-  const { page, chat } = await w.chat(t, { data: { server: other.url } });
+test("questions go to the attribute server, wherever widget.js came from", async (t) => {
+  const other = await fixture.startDocent({});
+  const { page, chat } = await fixture.openChat(t, { data: { server: other.url } });
   const asked = /** @type {string[]} */ ([]);
   page.on("request", (sent) => sent.method() === "POST" && asked.push(sent.url()));
   await chat.ask(QUESTION);
-  assert.equal(await chat.ended(), "answered");
+  assert.equal(await chat.waitForEnd(), "answered");
   assert.deepEqual(asked, [`${other.url}/chat`]);
 });
 
 /** Selects the prose of the page as a mouse does. @param {import("playwright-core").Page} page */
-const select = (page) => page.locator("#prose").click({ clickCount: 3 });
+const selectProse = (page) => page.locator("#prose").click({ clickCount: 3 });
 
 test("selected text can be asked about", async (t) => {
-  const { page, chat } = await w.visit(t);
+  const { page, chat } = await fixture.openPage(t);
   await chat.opener.waitFor();
   assert.equal(await chat.about.isVisible(), false);
-  await select(page);
+  await selectProse(page);
   await chat.button("Ask about this").click();
   await chat.box.waitFor();
   const prose = "Docent writes one line per request to standard error.";
   assert.ok((await chat.host.locator(".quote").innerText()).includes(prose));
   await chat.ask(QUESTION);
-  await chat.ended();
-  assert.equal((await request(page)).page.selection, prose);
-  assert.ok(JSON.stringify(w.gemini.calls.at(-1)).includes(prose), "Gemini is told");
+  await chat.waitForEnd();
+  assert.equal((await readLastRequest(page)).page.selection, prose);
+  assert.ok(JSON.stringify(fixture.gemini.calls.at(-1)).includes(prose), "Gemini is told");
   await chat.ask(`${QUESTION} once more`);
-  await chat.ended();
-  assert.equal((await request(page)).page.selection ?? "", "", "it belongs to one question");
+  await chat.waitForEnd();
+  assert.equal(
+    (await readLastRequest(page)).page.selection ?? "",
+    "",
+    "it belongs to one question",
+  );
 });
 
 test("the quoted text can be removed", async (t) => {
-  const { page, chat } = await w.chat(t);
+  const { page, chat } = await fixture.openChat(t);
   await chat.open({ selection: "Some selected text", question: "What is it?" });
   assert.equal(await chat.box.inputValue(), "What is it?");
   await chat.button("Remove the quoted text").click();
   assert.equal(await chat.host.locator(".quote").isVisible(), false);
   await chat.ask(QUESTION);
-  await chat.ended();
-  assert.equal((await request(page)).page.selection ?? "", "");
+  await chat.waitForEnd();
+  assert.equal((await readLastRequest(page)).page.selection ?? "", "");
 });
 
-test("selection: off adds nothing beside selected text", async (t) => {
-  const { page, chat } = await w.visit(t, { data: { selection: "off" } });
+test("no button is added beside selected text where the attribute selection is off", async (t) => {
+  const { page, chat } = await fixture.openPage(t, { data: { selection: "off" } });
   await chat.opener.waitFor();
-  await select(page);
+  await selectProse(page);
   await page.evaluate(() => new Promise((resolve) => setTimeout(resolve, 50)));
   assert.equal(await chat.about.isVisible(), false);
 });
 
-test("text selected in the page's own inputs is not offered", async (t) => {
-  const { page, chat } = await w.visit(t);
+test("no button is added beside text that is selected in the page's own inputs", async (t) => {
+  const { page, chat } = await fixture.openPage(t);
   await chat.opener.waitFor();
   await page.locator("#search").fill("some words");
   await page.locator("#search").click({ clickCount: 3 });
@@ -296,8 +307,8 @@ test("text selected in the page's own inputs is not offered", async (t) => {
   assert.equal(await chat.about.isVisible(), false);
 });
 
-test("its methods open, ask and close, and its fetch is used", async (t) => {
-  const { page, chat } = await w.visit(t);
+test("the methods of the element open, ask and close, and its fetch is used", async (t) => {
+  const { page, chat } = await fixture.openPage(t);
   await chat.host.waitFor({ state: "attached" });
   await page.evaluate(async (question) => {
     await customElements.whenDefined("docent-chat");
@@ -309,24 +320,27 @@ test("its methods open, ask and close, and its fetch is used", async (t) => {
     };
     chat.ask(question);
   }, QUESTION);
-  assert.equal(await chat.ended(), "answered");
+  assert.equal(await chat.waitForEnd(), "answered");
   assert.equal(
     await page.evaluate(() => /** @type {any} */ (window).fetched),
-    `${w.docent.url}/chat`,
+    `${fixture.docent.url}/chat`,
   );
   await chat.host.evaluate((host) => /** @type {any} */ (host).close());
   await chat.dialog.waitFor({ state: "hidden" });
 });
 
 test("events tell what was asked, answered and followed", async (t) => {
-  const { page, chat } = await w.chat(t);
-  w.gemini.on("events", whole("It *is* [1]."));
+  const { page, chat } = await fixture.openChat(t);
+  fixture.gemini.script("events", answerWith("It *is* [1]."));
   await chat.ask(`${QUESTION} events`);
-  await chat.state("answered");
-  const [asked] = await told(page, "ask");
+  await chat.waitForState("answered");
+  const [asked] = await readEvents(page, "ask");
   assert.equal(asked.query, `${QUESTION} events`);
   assert.equal(asked.request.query, asked.query);
-  const [{ sources, request_id, model, usage, timings, ...answer }] = await told(page, "answer");
+  const [{ sources, request_id, model, usage, timings, ...answer }] = await readEvents(
+    page,
+    "answer",
+  );
   assert.deepEqual(answer, {
     name: "answer",
     query: `${QUESTION} events`,
@@ -344,29 +358,29 @@ test("events tell what was asked, answered and followed", async (t) => {
   const here = page.url();
   await chat.citations.first().click();
   await chat.dialog.waitFor({ state: "hidden" });
-  const [followed] = await told(page, "navigate");
-  assert.equal(followed.url, new URL(sources[0].url, w.site.url).href);
+  const [followed] = await readEvents(page, "navigate");
+  assert.equal(followed.url, new URL(sources[0].url, fixture.site.url).href);
   assert.equal(page.url(), here, "a cancelled one goes nowhere");
 });
 
 test("a citation clicked with a modifier key is left to the browser", async (t) => {
-  const { page, context, chat } = await w.chat(t);
+  const { page, context, chat } = await fixture.openChat(t);
   await chat.ask(QUESTION);
-  await chat.state("answered");
+  await chat.waitForState("answered");
   const [opened] = await Promise.all([
     context.waitForEvent("page"),
     chat.citations.first().click({ modifiers: ["Control"] }),
   ]);
   await opened.waitForURL(/\/docs\//);
-  assert.deepEqual(await told(page, "navigate"), []);
+  assert.deepEqual(await readEvents(page, "navigate"), []);
   assert.ok(await chat.dialog.isVisible());
 });
 
-test("taken out of the page it stops and leaves nothing behind", async (t) => {
-  const { page, chat } = await w.chat(t);
+test("an element that is taken out of the page stops and leaves nothing behind", async (t) => {
+  const { page, chat } = await fixture.openChat(t);
   const left = new Promise((resolve) =>
-    w.gemini.on("removed", async (reply) => {
-      reply.text("Some words ");
+    fixture.gemini.script("removed", async (reply) => {
+      reply.sendText("Some words ");
       await reply.left;
       resolve(null);
     }),
@@ -379,8 +393,8 @@ test("taken out of the page it stops and leaves nothing behind", async (t) => {
   assert.equal(await page.locator("docent-chat, dialog").count(), 0);
 });
 
-test("a server that is gone when the chat is opened is told", async (t) => {
-  const { page, chat } = await w.visit(t, { expected: [/ERR_|docent-chat/] });
+test("a server that is gone when the chat is opened is reported", async (t) => {
+  const { page, chat } = await fixture.openPage(t, { expected: [/ERR_|docent-chat/] });
   await page.route("**/widget/*", (route) => route.abort());
   await chat.opener.click();
   await chat.host.getByRole("alert").waitFor();

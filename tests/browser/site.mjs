@@ -1,4 +1,4 @@
-// A documentation site on an origin of its own, under a policy that allows as little as a site can.
+// Serves documentation sites on origins of their own, under a policy that allows as little as a site can.
 
 import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
@@ -7,15 +7,17 @@ import { createServer } from "node:http";
 import { extname, join, normalize } from "node:path";
 import { fileURLToPath } from "node:url";
 
-const built = (/** @type {string} */ site) =>
+import { closeServer, listenOnFreePort } from "./listen.mjs";
+
+const findBuild = (/** @type {string} */ site) =>
   fileURLToPath(new URL(`${site}/build`, import.meta.url));
 
-/** The built site of the handbook, with Docent's plugin. */
-export const HANDBOOK = built("../../examples/docusaurus");
-/** A built site without the plugin. */
-export const PLAIN = built("../docusaurus");
+/** Built site of the handbook, with Docent's plugin. */
+export const HANDBOOK = findBuild("../../examples/docusaurus");
+/** Built site without the plugin. */
+export const PLAIN = findBuild("../docusaurus");
 
-/** The address of Docent that the handbook is built for. */
+/** Address of Docent that the handbook is built for. */
 const BUILT_FOR = "http://127.0.0.1:8080";
 
 /** @type {Record<string, string>} */
@@ -37,10 +39,10 @@ html[data-theme="dark"] body { background: #111; color: #eee; }
 
 /**
  * @typedef {object} PageOptions
- * @property {Record<string, string>} [data] the `data-…` attributes of the script
- * @property {string} [element] HTML of `<docent-chat>`, where the page writes it itself
- * @property {string} [from] the Docent that `widget.js` comes from; the first unless given
- * @property {boolean} [module] the script is `type="module"`
+ * @property {Record<string, string>} [data] Attributes `data-…` of the script.
+ * @property {string} [element] HTML of `<docent-chat>`, where the page writes the element itself.
+ * @property {string} [from] Address of the Docent that `widget.js` comes from; the first one by default.
+ * @property {boolean} [module] True for a script of `type="module"`.
  * @property {string} [head]
  * @property {string} [body]
  * @property {string} [lang]
@@ -48,7 +50,7 @@ html[data-theme="dark"] body { background: #111; color: #eee; }
  */
 
 /** @param {Record<string, string>} attributes */
-const attributesOf = (attributes) =>
+const formatAttributes = (attributes) =>
   Object.entries(attributes)
     .map(
       ([name, value]) => ` ${name}="${value.replaceAll("&", "&amp;").replaceAll('"', "&quot;")}"`,
@@ -83,15 +85,15 @@ export async function startSite() {
     });
     response.end(html ?? "");
   });
-  const url = await listen(server);
+  const url = `http://localhost:${await listenOnFreePort(server)}`;
 
   return {
     url,
-    /** Origins that pages may load scripts from and call. */
+    /** Origins that pages may load scripts from, and may call. */
     trusted,
-    close: () => stop(server),
-    /** Adds a page and gives its address. @param {PageOptions} options @param {string} path */
-    page(options = {}, path = `/page-${pages.size}`) {
+    close: () => closeServer(server),
+    /** Adds a page and returns its address. @param {PageOptions} options @param {string} path */
+    addPage(options = {}, path = `/page-${pages.size}`) {
       const { data = {}, element = "", module = false, head = "", body = "" } = options;
       const from = options.from ?? trusted[0];
       const own = Object.entries(data).map(([name, value]) => [`data-${name}`, value]);
@@ -106,7 +108,7 @@ export async function startSite() {
 <title>${options.title ?? "A page of the docs"}</title>
 <link rel="stylesheet" href="/site.css">
 ${head}
-<script ${module ? 'type="module"' : "async"}${attributesOf(script)}></script>
+<script ${module ? 'type="module"' : "async"}${formatAttributes(script)}></script>
 </head>
 <body>
 <main>
@@ -128,7 +130,7 @@ ${element}
  * Serves a site that Docusaurus has built.
  *
  * @param {string} folder
- * @param {{ docent: () => string, head?: () => string }} options where Docent is, and what to put into the head of pages
+ * @param {{ docent: () => string, head?: () => string }} options Address of Docent, and HTML for the head.
  */
 export async function startDocusaurus(folder, { docent, head = () => "" }) {
   assert.ok(existsSync(folder), `${folder} is missing: run "npm ci && npm run build" beside it`);
@@ -160,19 +162,6 @@ export async function startDocusaurus(folder, { docent, head = () => "" }) {
     }
     response.writeHead(path === "/favicon.ico" ? 204 : 404).end();
   });
-  const url = await listen(server);
-  return { url, close: () => stop(server) };
-}
-
-/** @param {import("node:http").Server} server */
-async function listen(server) {
-  await new Promise((resolve) => server.listen(0, "127.0.0.1", () => resolve(null)));
-  const { port } = /** @type {import("node:net").AddressInfo} */ (server.address());
-  return `http://localhost:${port}`;
-}
-
-/** @param {import("node:http").Server} server */
-function stop(server) {
-  server.closeAllConnections();
-  server.close();
+  const url = `http://localhost:${await listenOnFreePort(server)}`;
+  return { url, close: () => closeServer(server) };
 }

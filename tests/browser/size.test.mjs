@@ -1,24 +1,28 @@
-// What a reader downloads for the widget: every part of it, as the binary sends it.
+// Measures what a reader downloads for the widget: every part, as the binary sends it.
 
 import assert from "node:assert/strict";
 import { readdirSync } from "node:fs";
 import { get } from "node:http";
 import { after, before, test } from "node:test";
 
-import { demo } from "./servers.mjs";
+import { startDemo } from "./servers.mjs";
 
+/** Most bytes that all parts of the widget may have on the wire. */
 const MAX_BYTES = 15_000;
 
 /** @type {import("./servers.mjs").Docent} */
 let docent;
 
 before(async () => {
-  docent = await demo();
+  docent = await startDemo();
 });
 after(() => docent?.stop());
 
-/** The length of the body on the wire, which `fetch` would unpack. @param {string} path @returns {Promise<number>} */
-const download = (path) =>
+/**
+ * Returns the length of the body on the wire, which `fetch` would unpack.
+ * @param {string} path @returns {Promise<number>}
+ */
+const measureDownload = (path) =>
   new Promise((resolve, reject) => {
     const headers = { "accept-encoding": "gzip" };
     const request = get(docent.url + path, { headers, agent: false }, async (response) => {
@@ -41,7 +45,7 @@ test("the widget is at most 15 kB", async (t) => {
   assert.ok(modules.length > 0);
   let sum = 0;
   for (const path of ["/widget.js", ...modules.map((name) => `/widget/${name}`)]) {
-    const bytes = await download(path);
+    const bytes = await measureDownload(path);
     assert.ok(bytes > 100, `${path} is empty`);
     t.diagnostic(`${path}: ${bytes} bytes`);
     sum += bytes;

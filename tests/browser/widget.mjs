@@ -1,7 +1,7 @@
-// The widget as its reader meets it: by roles and names, in English.
+// Finds the parts of the widget as a reader does: by roles and names, in English.
 
-/** States in which a turn is over. */
-export const FINAL = [
+/** States of a turn that is over. */
+export const FINAL_STATES = [
   "answered",
   "uncited",
   "not_in_docs",
@@ -16,8 +16,11 @@ export const FINAL = [
   "error",
 ];
 
-/** @param {import("playwright-core").Page} page */
-export function widget(page) {
+/**
+ * Returns the parts of the widget on a page, and the steps that a reader takes.
+ * @param {import("playwright-core").Page} page
+ */
+export function locateWidget(page) {
   const host = page.locator("docent-chat");
   const dialog = host.locator("dialog.panel");
   const turns = host.locator("article.turn");
@@ -36,7 +39,7 @@ export function widget(page) {
     about: host.locator("button.about"),
     /** @param {string} name */
     button: (name) => host.getByRole("button", { name, exact: true }),
-    /** Opens it by its method, once it is defined. @param {object} [options] */
+    /** Opens the chat by its method, once the element is defined. @param {object} [options] */
     async open(options) {
       await page.waitForFunction(() => customElements.get("docent-chat"));
       await page.waitForSelector("docent-chat", { state: "attached" });
@@ -50,13 +53,13 @@ export function widget(page) {
       await box.press("Enter");
       await turns.nth(count).waitFor({ state: "attached" });
     },
-    /** Waits until the last turn has this state. @param {...string} states */
-    async state(...states) {
+    /** Waits until the last turn has one of these states. @param {...string} states */
+    async waitForState(...states) {
       const wanted = states.map((state) => `.state[data-state="${state}"]`).join(", ");
       await turns.last().locator(wanted).waitFor({ state: "attached" });
     },
-    /** What the last turn says about its state, without the buttons there. */
-    said: () =>
+    /** Returns what the last turn says about its state, without the buttons there. */
+    readState: () =>
       turns
         .last()
         .locator(".state")
@@ -65,31 +68,39 @@ export function widget(page) {
           for (const button of copy.querySelectorAll("button")) button.remove();
           return copy.textContent?.trim() ?? "";
         }),
-    /** Waits until the last turn is over, and says how it ended. */
-    async ended() {
-      await this.state(...FINAL);
+    /** Waits until the last turn is over, and returns its state. */
+    async waitForEnd() {
+      await this.waitForState(...FINAL_STATES);
       return turns.last().locator(".state").getAttribute("data-state");
     },
   };
 }
 
-/** Keeps the details of the widget's events in the page, where {@link told} reads them. @param {import("playwright-core").Page} page */
-export const listen = (page) =>
+/**
+ * Records the details of the widget's events in the page, for {@link readEvents}.
+ * @param {import("playwright-core").Page} page
+ */
+export const recordEvents = (page) =>
   page.addInitScript(() => {
-    const all = /** @type {any} */ (window.told = /** @type {any[]} */ ([]));
+    const recorded = /** @type {any} */ (window.recordedEvents = /** @type {any[]} */ ([]));
     for (const name of ["ask", "answer", "error", "navigate"])
       document.addEventListener(`docent:${name}`, (event) =>
-        all.push({
+        recorded.push({
           name,
           ...JSON.parse(JSON.stringify(/** @type {CustomEvent} */ (event).detail)),
         }),
       );
   });
 
-/** The details of the widget's events of this name so far. @param {import("playwright-core").Page} page @param {string} name */
-export const told = (page, name) =>
+/**
+ * Returns the details of the widget's events of this name so far.
+ * @param {import("playwright-core").Page} page @param {string} name
+ */
+export const readEvents = (page, name) =>
   page.evaluate(
     (wanted) =>
-      /** @type {any} */ (window).told.filter((/** @type {any} */ e) => e.name === wanted),
+      /** @type {any} */ (window).recordedEvents.filter(
+        (/** @type {any} */ e) => e.name === wanted,
+      ),
     name,
   );
