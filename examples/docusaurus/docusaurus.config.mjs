@@ -1,4 +1,4 @@
-// The handbook of Docent as a Docusaurus site, with Docent's chat on it.
+// Configures the handbook of Docent as a Docusaurus site, with Docent's chat on it.
 
 const SUGGESTIONS = {
   en: ["How do I put Docent on my site?", "How do I index my docs?", "What does Docent need?"],
@@ -11,7 +11,7 @@ export default {
   tagline: "Answers readers' questions on a documentation site",
   url: "http://localhost:3000",
   baseUrl: "/",
-  // A link that leads nowhere, and one to a heading that is gone, fail the build.
+  // Fails the build on a link that leads nowhere, or to a heading that is gone.
   onBrokenLinks: "throw",
   onBrokenAnchors: "throw",
   markdown: { hooks: { onBrokenMarkdownLinks: "throw" } },
@@ -27,7 +27,7 @@ export default {
       },
     ],
     "@docusaurus/plugin-content-pages",
-    // Without the plugin, one line is enough, and citations then load the page that they lead to:
+    // Without the plugin, one line is enough; citations then load the page that they lead to:
     // scripts: [{ src: "http://127.0.0.1:8080/widget.js", async: true }],
     [
       "docusaurus-plugin-docent",

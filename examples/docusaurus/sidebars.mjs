@@ -1,4 +1,4 @@
-// The order of the handbook. A page's label is its title.
+// Orders the pages of the handbook. The label of a page is its title.
 
 /** @type {import("@docusaurus/plugin-content-docs").SidebarsConfig} */
 export default {

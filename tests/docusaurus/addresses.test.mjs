@@ -1,5 +1,5 @@
-// The addresses that `docent index` gives to sections, against the pages that Docusaurus builds from the same files.
-// `DOCENT_BIN` names the binary.
+// Compares the addresses that `docent index` gives to sections with the pages that Docusaurus builds from the
+// same files. `DOCENT_BIN` names the binary.
 
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
@@ -9,8 +9,8 @@ import { before, test } from "node:test";
 import { promisify } from "node:util";
 
 import { facts } from "./facts.mjs";
-import { pagesOf } from "./html.mjs";
-import { FIXTURE, HANDBOOK } from "./sites.mjs";
+import { readPages } from "./html.mjs";
+import { FIXTURE_SITE, HANDBOOK_SITE } from "./sites.mjs";
 
 const run = promisify(execFile);
 
@@ -20,22 +20,24 @@ const GERMAN = "i18n/de/docusaurus-plugin-content-docs/current";
  * @typedef {object} Root
  * @property {string} site
  * @property {string} folder
- * @property {string} base Where Docusaurus puts the pages of the folder.
- * @property {string[]} [others] What else is below `base`, of other folders.
- * @property {string[]} [only] The pages of the folder, where Docusaurus takes all others below `base` from elsewhere.
+ * @property {string} base Route of the folder.
+ * @property {string[]} [others] Routes below `base` of other folders.
+ * @property {string[]} [only] Pages of the folder, where all others below `base` come from elsewhere.
  */
 
 /** @type {Root[]} */
 const ROOTS = [
-  { site: FIXTURE, folder: "fixture/docs", base: "/docs" },
-  { site: FIXTURE, folder: "fixture/community", base: "/community" },
-  { site: HANDBOOK, folder: "docs", base: "/docs", others: ["/docs/sample"] },
-  { site: HANDBOOK, folder: "versioned_docs/version-sample", base: "/docs/sample" },
-  // The pages that are not translated are there too, in English.
-  { site: HANDBOOK, folder: GERMAN, base: "/de/docs", only: ["/de/docs", "/de/docs/try-it"] },
+  { site: FIXTURE_SITE, folder: "fixture/docs", base: "/docs" },
+  { site: FIXTURE_SITE, folder: "fixture/community", base: "/community" },
+  { site: HANDBOOK_SITE, folder: "docs", base: "/docs", others: ["/docs/sample"] },
+  { site: HANDBOOK_SITE, folder: "versioned_docs/version-sample", base: "/docs/sample" },
+  // Docusaurus builds the pages that are not translated there too, in English.
+  { site: HANDBOOK_SITE, folder: GERMAN, base: "/de/docs", only: ["/de/docs", "/de/docs/try-it"] },
 ];
 
-/** Sections of the fixture that need not be printed, and why. They may be, because they exist. */
+/**
+ * Sections of the fixture that need not be printed, and the reason. They may be printed, because they exist.
+ */
 const EXCEPTIONS = new Map([
   ["/docs/content/headings#footnote-label", "Docusaurus adds it above the footnotes"],
   ["/docs/content/jsx#written-as-jsx", "an element is no heading of Markdown"],
@@ -45,10 +47,10 @@ const EXCEPTIONS = new Map([
 before(() => assert.ok(process.env.DOCENT_BIN, "DOCENT_BIN must name the built binary"));
 
 /**
- * The lines that `docent index` prints, as they are.
+ * Returns the lines that `docent index` prints.
  * @param {Root} root
  */
-async function printed({ site, folder, base }) {
+async function printAddresses({ site, folder, base }) {
   const args = ["index", join(site, folder), "--route-base", base, "--dry-run"];
   const { stdout } = await run(process.env.DOCENT_BIN ?? "", args, {
     env: { PATH: process.env.PATH, TMPDIR: process.env.TMPDIR ?? "/tmp" },
@@ -57,18 +59,18 @@ async function printed({ site, folder, base }) {
   return stdout.slice(0, -1).split("\n");
 }
 
-/** One form for what may be percent-encoded or not, and may end its path with a slash or not. */
-const canonical = (/** @type {string} */ address) => {
+/** Returns one form for an address that may be percent-encoded, and whose path may end with a slash. */
+const normalizeAddress = (/** @type {string} */ address) => {
   const [path, ...anchor] = decodeURI(address).split("#");
   return [path.replace(/\/$/, ""), ...anchor].join("#");
 };
 
 /**
- * The pages that Docusaurus built from a folder.
+ * Returns the pages that Docusaurus built from a folder.
  * @param {Root} root
  */
-async function builtFrom({ site, base, others = [], only }) {
-  const pages = [...(await pagesOf(join(site, "build"), base)).values()];
+async function readBuiltPages({ site, base, others = [], only }) {
+  const pages = [...(await readPages(join(site, "build"), base)).values()];
   return pages.filter(({ route }) =>
     only ? only.includes(route) : !others.some((other) => `${route}/`.startsWith(`${other}/`)),
   );
@@ -76,9 +78,9 @@ async function builtFrom({ site, base, others = [], only }) {
 
 for (const root of ROOTS) {
   test(`every address of ${root.folder} leads to an element of a page`, async () => {
-    const pages = new Map((await builtFrom(root)).map((page) => [page.route, page]));
-    const dead = (await printed(root)).filter((address) => {
-      const [route, anchor] = canonical(address).split("#");
+    const pages = new Map((await readBuiltPages(root)).map((page) => [page.route, page]));
+    const dead = (await printAddresses(root)).filter((address) => {
+      const [route, anchor] = normalizeAddress(address).split("#");
       const page = pages.get(route);
       return !page || (anchor !== undefined && !page.ids.has(anchor));
     });
@@ -86,8 +88,8 @@ for (const root of ROOTS) {
   });
 
   test(`every section of ${root.folder} has its address printed`, async () => {
-    const addresses = new Set((await printed(root)).map(canonical));
-    const pages = await builtFrom(root);
+    const addresses = new Set((await printAddresses(root)).map(normalizeAddress));
+    const pages = await readBuiltPages(root);
     assert.notEqual(pages.length, 0);
     const missing = pages
       .filter((page) => !page.unlisted)
@@ -102,7 +104,7 @@ for (const root of ROOTS) {
 }
 
 test("every exception is one that Docusaurus builds", async () => {
-  const pages = await pagesOf(join(FIXTURE, "build"), "/docs");
+  const pages = await readPages(join(FIXTURE_SITE, "build"), "/docs");
   for (const address of EXCEPTIONS.keys()) {
     const [route, anchor] = address.split("#");
     assert.ok(pages.get(route)?.ids.has(anchor), address);
@@ -111,6 +113,6 @@ test("every exception is one that Docusaurus builds", async () => {
 
 test("the facts are those of the installed packages", async () => {
   for (const [name, text] of Object.entries(facts)) {
-    assert.equal(await readFile(join(FIXTURE, name), "utf8"), text, name);
+    assert.equal(await readFile(join(FIXTURE_SITE, name), "utf8"), text, name);
   }
 });

@@ -1,4 +1,4 @@
-// The fixture as a site: what Docusaurus makes of it is what `addresses.test.mjs` compares with.
+// Configures the fixture as a site, whose built pages `addresses.test.mjs` compares with.
 
 /** @type {import("@docusaurus/types").Config} */
 export default {

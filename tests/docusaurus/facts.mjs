@@ -1,13 +1,13 @@
-// Writes down what the installed packages make of tricky names: `slugs.json` has headings and their anchors as
-// github-slugger makes them, `prefixes.json` has names of files and folders and what is left of them without their
-// number. Run `node facts.mjs` after another version of Docusaurus was installed.
+// Writes down how the installed packages treat tricky names: `slugs.json` has headings and the anchors that
+// github-slugger makes, `prefixes.json` has names of files and folders and the same names without their number.
+// Run `node facts.mjs` after an update of Docusaurus.
 
 import { writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { fileURLToPath } from "node:url";
 
 const require = createRequire(import.meta.url);
-// Not ours to depend on: the copy that Docusaurus itself uses.
+// Takes the copy that Docusaurus itself uses; the package is no dependency of these tests.
 const GithubSlugger = createRequire(require.resolve("@docusaurus/utils"))("github-slugger");
 const {
   DefaultNumberPrefixParser,
@@ -221,24 +221,25 @@ const NAMES = [
   "01-two\nlines",
 ];
 
-/** What is in the two files, by name. */
+/** Contents of the two files, by name. */
 export const facts = {
-  "slugs.json": pairs(HEADINGS, GithubSlugger.slug),
-  "prefixes.json": pairs(NAMES, (name) => DefaultNumberPrefixParser(name).filename),
+  "slugs.json": writePairs(HEADINGS, GithubSlugger.slug),
+  "prefixes.json": writePairs(NAMES, (name) => DefaultNumberPrefixParser(name).filename),
 };
 
 /**
- * One pair of strings a line. Blanks, marks and signs that cannot be seen are escaped, so that no editor changes them.
+ * Writes pairs of strings, one a line. Escapes what cannot be seen, so that no editor changes it.
+ *
  * @param {string[]} names
- * @param {(name: string) => string} of
+ * @param {(name: string) => string} convert
  */
-function pairs(names, of) {
-  const lines = names.map((name) => `  [${quoted(name)}, ${quoted(of(name))}]`);
+function writePairs(names, convert) {
+  const lines = names.map((name) => `  [${escapeString(name)}, ${escapeString(convert(name))}]`);
   return `[\n${lines.join(",\n")}\n]\n`;
 }
 
 /** @param {string} text */
-function quoted(text) {
+function escapeString(text) {
   return JSON.stringify(text).replace(/(?! )[\p{Z}\p{C}\p{M}]/gu, (sign) =>
     Array.from({ length: sign.length }, (_, unit) => sign.charCodeAt(unit))
       .map((unit) => `\\u${unit.toString(16).padStart(4, "0")}`)

@@ -1,19 +1,19 @@
-// The pages that Docusaurus built, as far as their addresses go.
+// Reads the addresses and sections of the pages that Docusaurus built.
 
 import { readFile, readdir } from "node:fs/promises";
 import { join, sep } from "node:path";
 
 /**
  * @typedef {object} Section
- * @property {string | null} anchor The id of the heading, `""` above the first heading, null where there is none.
- * @property {string} text What stands between this heading and the next one.
+ * @property {string | null} anchor Id of the heading; `""` above the first one, null for a heading without id.
+ * @property {string} text Text between this heading and the next one.
  */
 
 /**
  * @typedef {object} Page
- * @property {string} route The address without a slash at its end.
+ * @property {string} route Address without a slash at its end.
  * @property {boolean} unlisted
- * @property {Set<string>} ids Of all elements, wherever they stand.
+ * @property {Set<string>} ids Ids of all elements.
  * @property {Section[]} sections
  */
 
@@ -22,7 +22,7 @@ const VOID = new Set(["br", "hr", "img", "input", "source", "wbr"]);
 const NAMED = new Map(Object.entries({ amp: "&", lt: "<", gt: ">", quot: '"' }));
 
 /** @param {string} text */
-function unescaped(text) {
+function unescapeHtml(text) {
   return text
     .replace(/&#(x?)([\da-f]+);/gi, (_, hex, code) =>
       String.fromCodePoint(parseInt(code, hex ? 16 : 10)),
@@ -34,26 +34,27 @@ function unescaped(text) {
  * @param {string} attributes
  * @param {string} name
  */
-function attribute(attributes, name) {
+function readAttribute(attributes, name) {
   const value = new RegExp(`\\s${name}="([^"]*)"`).exec(attributes)?.[1];
-  return value === undefined ? null : unescaped(value);
+  return value === undefined ? null : unescapeHtml(value);
 }
 
-/** Whether the theme wrote an element's text: the names of tabs and the titles of boxes are in no section. */
-const ofTheTheme = (/** @type {string} */ attributes) =>
-  attribute(attributes, "role") === "tab" ||
-  /^admonitionHeading_/.test(attribute(attributes, "class") ?? "");
+/** Returns true if the theme wrote an element's text: names of tabs and titles of boxes are in no section. */
+const isThemeText = (/** @type {string} */ attributes) =>
+  readAttribute(attributes, "role") === "tab" ||
+  /^admonitionHeading_/.test(readAttribute(attributes, "class") ?? "");
 
 /**
- * The sections of a page's Markdown, in their order.
+ * Returns the sections of a page's Markdown, in their order.
+ *
  * @param {string} html
  */
-function sections(html) {
+function readSections(html) {
   const from = html.indexOf('<div class="theme-doc-markdown');
   /** @type {Section[]} */
   const found = [{ anchor: "", text: "" }];
   let depth = 0;
-  /** How deep the heading or the element of the theme begins whose text is left out. */
+  /** Depth of the heading or the element of the theme whose text is left out. */
   let skipped = Infinity;
   let end = from;
   for (const match of html.slice(from).matchAll(TAG)) {
@@ -71,22 +72,23 @@ function sections(html) {
     if (/^h[1-6]$/.test(name)) {
       // The title is no section; another heading of the first level begins one that has no address.
       const title = name === "h1" && found.length === 1 && found[0].text.trim() === "";
-      if (!title) found.push({ anchor: attribute(attributes, "id"), text: "" });
+      if (!title) found.push({ anchor: readAttribute(attributes, "id"), text: "" });
       skipped = Math.min(skipped, depth);
-    } else if (ofTheTheme(attributes)) {
+    } else if (isThemeText(attributes)) {
       skipped = Math.min(skipped, depth);
     }
     depth += 1;
   }
-  return found.map(({ anchor, text }) => ({ anchor, text: unescaped(text).trim() }));
+  return found.map(({ anchor, text }) => ({ anchor, text: unescapeHtml(text).trim() }));
 }
 
 /**
- * Every page with Markdown below `base`, by its route.
- * @param {string} build The folder that Docusaurus built.
+ * Returns every page with Markdown below `base`, by its route.
+ *
+ * @param {string} build Folder that Docusaurus built.
  * @param {string} base
  */
-export async function pagesOf(build, base) {
+export async function readPages(build, base) {
   /** @type {Map<string, Page>} */
   const pages = new Map();
   for (const file of await readdir(join(build, base), { recursive: true })) {
@@ -98,9 +100,9 @@ export async function pagesOf(build, base) {
       .join("/")
       .replace(/\/?index\.html$|\.html$/, "");
     const route = path ? `${base}/${path}` : base;
-    const ids = [...html.matchAll(/<[a-z][^>]*\sid="([^"]*)"/gi)].map(([, id]) => unescaped(id));
+    const ids = [...html.matchAll(/<[a-z][^>]*\sid="([^"]*)"/gi)].map(([, id]) => unescapeHtml(id));
     const unlisted = /<meta [^>]*name="robots" content="noindex/.test(html);
-    pages.set(route, { route, unlisted, ids: new Set(ids), sections: sections(html) });
+    pages.set(route, { route, unlisted, ids: new Set(ids), sections: readSections(html) });
   }
   return pages;
 }

@@ -1,4 +1,4 @@
-// The plugin of `examples/docusaurus`: its options, the pages that are built with it, and what it makes of an address.
+// Tests the plugin of `examples/docusaurus`: its options, the pages that are built with it, its routes and filters.
 
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
@@ -8,37 +8,41 @@ import { describe, test } from "node:test";
 import docent, {
   validateOptions,
 } from "../../examples/docusaurus/docusaurus-plugin-docent/index.mjs";
-import { filterOf, pathOf } from "../../examples/docusaurus/docusaurus-plugin-docent/page.mjs";
-import { HANDBOOK } from "./sites.mjs";
+import {
+  buildFilter,
+  findSitePath,
+} from "../../examples/docusaurus/docusaurus-plugin-docent/page.mjs";
+import { HANDBOOK_SITE } from "./sites.mjs";
 
 const require = createRequire(import.meta.url);
-// Those of Docusaurus itself: the copies that its own packages use.
-const ofDocusaurus = createRequire(require.resolve("@docusaurus/core/package.json"));
-const { normalizePluginOptions } = ofDocusaurus("@docusaurus/utils-validation");
-const { matchPath } = ofDocusaurus("react-router-dom");
+// Takes the copies that Docusaurus' own packages use.
+const requireFromDocusaurus = createRequire(require.resolve("@docusaurus/core/package.json"));
+const { normalizePluginOptions } = requireFromDocusaurus("@docusaurus/utils-validation");
+const { matchPath } = requireFromDocusaurus("react-router-dom");
 
 const SERVER = "https://docent.example.com";
 
 /** @param {object} options */
-const checked = (options) => validateOptions({ validate: normalizePluginOptions, options });
+const validate = (options) => validateOptions({ validate: normalizePluginOptions, options });
 
 /**
- * What the plugin makes of a site.
+ * Applies the plugin to a site.
+ *
  * @param {object} options
  * @param {{ locale?: string, themeConfig?: object }} [site]
  */
-function used(options, { locale = "en", themeConfig = {} } = {}) {
+function applyPlugin(options, { locale = "en", themeConfig = {} } = {}) {
   const siteConfig = { themeConfig };
   const i18n = { currentLocale: locale };
-  const plugin = docent({ siteConfig, i18n }, checked({ server: SERVER, ...options }));
+  const plugin = docent({ siteConfig, i18n }, validate({ server: SERVER, ...options }));
   const { headTags, postBodyTags } = plugin.injectHtmlTags();
   const { themeConfig: theme } = siteConfig;
   return { plugin, headTags, element: postBodyTags[0], theme, navbar: theme.navbar };
 }
 
 describe("options", () => {
-  test("need nothing but the server", () => {
-    const { button, position } = checked({ server: "/docent" });
+  test("the options need nothing but the server", () => {
+    const { button, position } = validate({ server: "/docent" });
     assert.deepEqual({ button, position }, { button: "navbar", position: "right" });
   });
 
@@ -63,9 +67,9 @@ describe("options", () => {
     [{ server: SERVER, selection: "off" }, /"selection" must be a boolean/],
   ];
   for (const [options, message] of wrong) {
-    test(`${JSON.stringify(options)} is refused by name`, () => {
+    test(`the options ${JSON.stringify(options)} are refused by name`, () => {
       assert.throws(
-        () => checked(/** @type {object} */ (options)),
+        () => validate(/** @type {object} */ (options)),
         (/** @type {Error} */ error) => {
           assert.match(error.message, /** @type {RegExp} */ (message));
           assert.match(error.message, /^docusaurus-plugin-docent: /);
@@ -75,8 +79,8 @@ describe("options", () => {
     });
   }
 
-  test("all become attributes that a page can hold", () => {
-    const { element } = used({
+  test("all options become attributes that a page can hold", () => {
+    const { element } = applyPlugin({
       server: `${SERVER}/docent/`,
       button: "floating",
       suggestions: ["How?", 'What is "<b>"?'],
@@ -97,8 +101,12 @@ describe("options", () => {
     assert.equal(element, `<docent-chat ${attributes.join(" ")}></docent-chat>`);
   });
 
-  test("that are not set become no attributes", () => {
-    const { element } = used({ button: "none", selection: true, filter: { audience: "all" } });
+  test("options that are not set become no attributes", () => {
+    const { element } = applyPlugin({
+      button: "none",
+      selection: true,
+      filter: { audience: "all" },
+    });
     assert.equal(element, `<docent-chat server="${SERVER}" button="none"></docent-chat>`);
   });
 });
@@ -109,8 +117,8 @@ describe("the script", () => {
     ["/docent", "/docent/widget.js"],
     ["/", "/widget.js"],
   ]) {
-    test(`of ${server} is ${src}`, () => {
-      const { headTags, element } = used({ server });
+    test(`the script of ${server} is ${src}`, () => {
+      const { headTags, element } = applyPlugin({ server });
       assert.deepEqual(headTags[0].attributes, { type: "module", src });
       assert.ok(element.startsWith(`<docent-chat server="${server}" `));
     });
@@ -118,9 +126,9 @@ describe("the script", () => {
 });
 
 describe("the button in the navbar", () => {
-  test("comes after the items of the site, in a copy of their list", () => {
+  test("the button comes after the items of the site, in a copy of their list", () => {
     const themeConfig = { prism: 1, navbar: { title: "Site", items: [{ to: "/a" }] } };
-    const { theme, navbar } = used({ position: "left", label: "Ask <us>" }, { themeConfig });
+    const { theme, navbar } = applyPlugin({ position: "left", label: "Ask <us>" }, { themeConfig });
     assert.equal(theme.prism, 1);
     assert.equal(navbar.title, "Site");
     assert.equal(navbar.items.length, 2);
@@ -140,26 +148,35 @@ describe("the button in the navbar", () => {
     ["ur", "AI سے پوچھیں"],
     ["fr", "Ask AI"],
   ]) {
-    test(`says "${label}" where the locale is ${locale}`, () => {
-      assert.ok(used({}, { locale }).navbar.items[0].value.includes(`>${label}</button>`));
+    test(`the button says "${label}" where the locale is ${locale}`, () => {
+      assert.ok(applyPlugin({}, { locale }).navbar.items[0].value.includes(`>${label}</button>`));
     });
   }
 
-  test("is the only one: the element brings none", () => {
-    assert.ok(used({}).element.includes(' button="none"'));
+  test("the button has the words of the widget's own button", async () => {
+    const widget = await readFile(new URL("../../static/widget.js", import.meta.url), "utf8");
+    const words = [...widget.matchAll(/^    (\w+): \{ open: "([^"]+)"/gm)];
+    assert.equal(words.length, 3);
+    for (const [, locale, open] of words) {
+      assert.ok(applyPlugin({}, { locale }).navbar.items[0].value.includes(`>${open}</button>`));
+    }
+  });
+
+  test("the button of the navbar is the only one: the element brings none", () => {
+    assert.ok(applyPlugin({}).element.includes(' button="none"'));
   });
 
   for (const button of ["floating", "none"]) {
-    test(`is not there where the button is ${button}`, () => {
-      assert.equal(used({ button }).navbar, undefined);
+    test(`the navbar has no button where the option is ${button}`, () => {
+      assert.equal(applyPlugin({ button }).navbar, undefined);
     });
   }
 });
 
 describe("the component around the site", () => {
-  test("keeps the one that was there", () => {
+  test("the component around the site keeps the one that was there", () => {
     const config = { resolve: { alias: { "@theme/Root": "/site/src/theme/Root.js" } } };
-    const { alias } = used({}).plugin.configureWebpack(config).resolve;
+    const { alias } = applyPlugin({}).plugin.configureWebpack(config).resolve;
     assert.equal(alias["@docent/site-root"], "/site/src/theme/Root.js");
     assert.match(alias["@theme/Root"], /docusaurus-plugin-docent\/Root\.js$/);
   });
@@ -172,8 +189,8 @@ describe("a page that was built", () => {
     ["de/index.html", "KI fragen", "Was braucht Docent?"],
     ["de/docs/try-it/index.html", "KI fragen", "Was braucht Docent?"],
   ]) {
-    test(`has the script, the element and the button: ${page}`, async () => {
-      const html = await readFile(`${HANDBOOK}build/${page}`, "utf8");
+    test(`the page ${page} has the script, the element and the button`, async () => {
+      const html = await readFile(`${HANDBOOK_SITE}build/${page}`, "utf8");
       const [head, body] = html.split("</head>");
       assert.ok(head.includes('<script type="module" src="http://127.0.0.1:8080/widget.js">'));
       assert.equal(body.match(/<button [^>]*data-docent-open>[^<]*/g)?.length, 1);
@@ -188,7 +205,7 @@ describe("a page that was built", () => {
   }
 });
 
-const version = (/** @type {string} */ name, /** @type {string} */ path, isLast = false) => ({
+const createVersion = (/** @type {string} */ name, /** @type {string} */ path, isLast = false) => ({
   name,
   path,
   isLast,
@@ -197,12 +214,12 @@ const version = (/** @type {string} */ name, /** @type {string} */ path, isLast 
 describe("the filter of a page", () => {
   const handbook = {
     versions: [
-      version("current", "/docs/next"),
-      version("2.x", "/docs", true),
-      version("1.x", "/docs/1.x"),
+      createVersion("current", "/docs/next"),
+      createVersion("2.x", "/docs", true),
+      createVersion("1.x", "/docs/1.x"),
     ],
   };
-  const community = { versions: [version("spring", "/docs/1.x/community/", true)] };
+  const community = { versions: [createVersion("spring", "/docs/1.x/community/", true)] };
   const site = { docs: { default: handbook, community }, language: "en", filter: {} };
 
   for (const [pathname, expected] of [
@@ -216,40 +233,40 @@ describe("the filter of a page", () => {
     ["/blog", "2.x"],
     ["/documents", "2.x"],
   ]) {
-    test(`${pathname} is of version ${expected}`, () => {
-      assert.deepEqual(filterOf(pathname, site), { version: expected, language: "en" });
+    test(`the page ${pathname} is of version ${expected}`, () => {
+      assert.deepEqual(buildFilter(pathname, site), { version: expected, language: "en" });
     });
   }
 
-  test("outside of the docs is of the only instance, whatever its id", () => {
+  test("a page outside of the docs is of the only instance, whatever its id", () => {
     const only = { ...site, docs: { handbook } };
-    assert.equal(filterOf("/", only).version, "2.x");
+    assert.equal(buildFilter("/", only).version, "2.x");
   });
 
-  test("outside of the docs has no version where none of several instances is the main one", () => {
+  test("a page outside of the docs has no version where none of several instances is the main one", () => {
     const several = { ...site, docs: { handbook, community } };
-    assert.deepEqual(filterOf("/", several), { language: "en" });
+    assert.deepEqual(buildFilter("/", several), { language: "en" });
   });
 
-  test("has no version where there are no docs", () => {
-    assert.deepEqual(filterOf("/", { ...site, docs: {} }), { language: "en" });
+  test("a page has no version where there are no docs", () => {
+    assert.deepEqual(buildFilter("/", { ...site, docs: {} }), { language: "en" });
   });
 
-  test("knows docs at the root of the site, and names that are not ASCII", () => {
+  test("a version is found for docs at the root of the site, and for names that are not ASCII", () => {
     const docs = {
-      default: { versions: [version("current", "/", true), version("ü", "/%C3%BC")] },
+      default: { versions: [createVersion("current", "/", true), createVersion("ü", "/%C3%BC")] },
     };
-    assert.equal(filterOf("/intro", { ...site, docs }).version, "current");
-    assert.equal(filterOf("/ü/intro", { ...site, docs }).version, "ü");
+    assert.equal(buildFilter("/intro", { ...site, docs }).version, "current");
+    assert.equal(buildFilter("/ü/intro", { ...site, docs }).version, "ü");
   });
 
-  test("is overruled by the site's own", () => {
+  test("the site's own filter overrules that of the page", () => {
     const filter = { language: ["en", "de"], audience: "all" };
-    assert.deepEqual(filterOf("/docs", { ...site, filter }), { version: "2.x", ...filter });
+    assert.deepEqual(buildFilter("/docs", { ...site, filter }), { version: "2.x", ...filter });
   });
 });
 
-describe("a citation", () => {
+describe("citations", () => {
   const docs = [
     { path: "/docs/", exact: true },
     { path: "/docs/deploy", exact: true },
@@ -273,8 +290,8 @@ describe("a citation", () => {
     ["/docs/deploy?a=b#with-docker", "/docs/deploy?a=b#with-docker"],
     ["/docs/%C3%9Cberblick#%C3%BC", "/docs/%C3%9Cberblick#%C3%BC"],
   ]) {
-    test(`of ${address} opens within the site`, () => {
-      assert.equal(pathOf(origin + address, site), path);
+    test(`a citation of ${address} opens within the site`, () => {
+      assert.equal(findSitePath(origin + address, site), path);
     });
   }
 
@@ -288,8 +305,8 @@ describe("a citation", () => {
     // React Router throws where an address cannot be decoded.
     `${origin}/app/%E0%A4`,
   ]) {
-    test(`of ${url} is left to the browser`, () => {
-      assert.equal(pathOf(url, site), null);
+    test(`a citation of ${url} is left to the browser`, () => {
+      assert.equal(findSitePath(url, site), null);
     });
   }
 });

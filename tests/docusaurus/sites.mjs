@@ -1,4 +1,4 @@
-// The two sites that the tests read. Run as a program, this builds them.
+// Names the two sites that the tests read, and builds them when it is run as a program.
 
 import { execFile } from "node:child_process";
 import { existsSync } from "node:fs";
@@ -8,13 +8,13 @@ import { promisify } from "node:util";
 
 const run = promisify(execFile);
 
-export const FIXTURE = fileURLToPath(new URL(".", import.meta.url));
-export const HANDBOOK = fileURLToPath(new URL("../../examples/docusaurus/", import.meta.url));
+export const FIXTURE_SITE = fileURLToPath(new URL(".", import.meta.url));
+export const HANDBOOK_SITE = fileURLToPath(new URL("../../examples/docusaurus/", import.meta.url));
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  // The address of a real Docent is no part of what is tested.
+  // The tests expect the default address of Docent in the pages.
   const { DOCENT_URL: _, ...env } = process.env;
-  for (const cwd of [FIXTURE, HANDBOOK]) {
+  for (const cwd of [FIXTURE_SITE, HANDBOOK_SITE]) {
     if (!existsSync(join(cwd, "node_modules"))) {
       await run("npm", ["ci", "--no-audit", "--no-fund"], { cwd, env });
     }

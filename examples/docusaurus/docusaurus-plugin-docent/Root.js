@@ -7,7 +7,7 @@ import { applyTrailingSlash } from "@docusaurus/utils-common";
 import routes from "@generated/routes";
 import { createElement, useEffect } from "react";
 
-import { pathOf } from "./page.mjs";
+import { findSitePath } from "./page.mjs";
 
 /** @param {{ children: import("react").ReactNode }} props */
 export default function Root({ children }) {
@@ -16,19 +16,19 @@ export default function Root({ children }) {
 
   useEffect(() => {
     /** @param {CustomEvent<{ url: string }>} event */
-    function open(event) {
-      const path = pathOf(event.detail.url, { origin: location.origin, routes, matchPath });
+    function openCitation(event) {
+      const path = findSitePath(event.detail.url, { origin: location.origin, routes, matchPath });
       if (path === null) return;
       event.preventDefault();
       const to = applyTrailingSlash(path, { trailingSlash, baseUrl });
       const { pathname, search, hash } = history.location;
-      // As a link does: the same address again scrolls to the heading, and Back does not lead to it twice.
+      // Replaces the same address, as a link does: the page scrolls there, and Back does not lead there twice.
       const state = { isCitation: true };
       if (to === pathname + search + hash) history.replace(to, state);
       else history.push(to, state);
     }
-    document.addEventListener("docent:navigate", open);
-    return () => document.removeEventListener("docent:navigate", open);
+    document.addEventListener("docent:navigate", openCitation);
+    return () => document.removeEventListener("docent:navigate", openCitation);
   }, [history, trailingSlash, baseUrl]);
 
   return createElement(SiteRoot, null, children);

@@ -1,15 +1,15 @@
-// Tells the chat which version and language the reader is looking at, and takes the focus to a citation's heading.
+// Tells the chat the version and the language of the page, and moves the focus to a citation's heading.
 
 import globalData from "@generated/globalData";
 import i18n from "@generated/i18n";
 
-import { filterOf } from "./page.mjs";
+import { buildFilter } from "./page.mjs";
 
 const [{ filter }] = Object.values(globalData["docusaurus-plugin-docent"]);
 const docs = globalData["docusaurus-plugin-content-docs"] ?? {};
 
-/** The keyboard goes on from the heading. @param {string} hash */
-function focus(hash) {
+/** Moves the focus to the heading, so that the keyboard goes on from there. @param {string} hash */
+function focusHeading(hash) {
   const heading = document.getElementById(decodeURIComponent(hash.slice(1)));
   if (!heading) return;
   heading.tabIndex = -1;
@@ -17,14 +17,14 @@ function focus(hash) {
 }
 
 /**
- * Docusaurus calls this in the browser, at the start and after each change of the page.
+ * Updates the chat after a change of the page. Docusaurus calls this in the browser, first at the start.
  * @param {{ location: { pathname: string, hash: string, state?: { isCitation?: boolean } | null } }} update
  */
 export function onRouteDidUpdate({ location }) {
-  if (location.state?.isCitation) focus(location.hash);
+  if (location.state?.isCitation) focusHeading(location.hash);
   if (filter === false) return;
-  // Only the plugin's own element: a page may hold further ones.
+  // Leaves other elements alone, which a page may have.
   const chat = document.querySelector("body > docent-chat");
   const site = { docs, language: i18n.currentLocale, filter };
-  chat?.setAttribute("filter", JSON.stringify(filterOf(location.pathname, site)));
+  chat?.setAttribute("filter", JSON.stringify(buildFilter(location.pathname, site)));
 }

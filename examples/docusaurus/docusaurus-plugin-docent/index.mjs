@@ -1,17 +1,21 @@
-// Docent's chat on a Docusaurus site: the part that runs in Node while the site is built.
+// Puts Docent's chat on a Docusaurus site. This part runs in Node while the site is built.
 
 import { createRequire } from "node:module";
 import { fileURLToPath } from "node:url";
 
 const here = fileURLToPath(new URL(".", import.meta.url));
 const require = createRequire(import.meta.url);
-// Also from the site, as Docusaurus does for the browser's part: a symlink to this folder brings no dependencies.
+// Looks in the site too, as Docusaurus does for the browser's part: a symlinked plugin has no dependencies.
 const validation = "@docusaurus/utils-validation";
 const { Joi } = require(require.resolve(validation, { paths: [here, process.cwd()] }));
 
 const NAME = "docusaurus-plugin-docent";
 
-/** By language. */
+/**
+ * Labels of the button in the navbar, by language. They repeat `open` of `FIRST_WORDS` in Docent's
+ * `static/widget.js`, because a site is built without Docent at hand, and shows the button before the widget
+ * comes. A test compares them.
+ */
 const LABELS = new Map([
   ["en", "Ask AI"],
   ["de", "KI fragen"],
@@ -21,17 +25,18 @@ const LABELS = new Map([
 /**
  * @typedef {string | number | boolean} Scalar
  *
- * @typedef {object} Options What the site may set.
- * @property {string} server Where Docent is: an http(s) URL, or a path of the site's own origin.
- * @property {"navbar" | "floating" | "none"} button Who brings the button that opens the chat; `none`: the site does.
- * @property {string} [label] Of the button in the navbar; by default in the language of the locale.
- * @property {"left" | "right"} position Of the button in the navbar.
+ * @typedef {object} Options Describes what a site may set.
+ * @property {string} server Address of Docent: an http(s) URL, or a path of the site's own origin.
+ * @property {"navbar" | "floating" | "none"} button Place of the button that opens the chat; `none` where
+ *   the site has its own.
+ * @property {string} [label] Label of the button in the navbar; by default in the language of the locale.
+ * @property {"left" | "right"} position Side of the navbar for the button.
  * @property {string[]} [suggestions] First questions.
  * @property {Record<string, string>} [words] Words of the interface by key.
- * @property {Record<string, Scalar | Scalar[]> | false} [filter] Merged over the version and the language of the page;
- *   `false`: no filter is sent.
+ * @property {Record<string, Scalar | Scalar[]> | false} [filter] Filter to merge over the version and the
+ *   language of the page; `false` sends no filter.
  * @property {string} [shortcut] Key that opens the chat, or `none`.
- * @property {boolean} [selection] Whether selected text gets a button that asks about it.
+ * @property {boolean} [selection] True for a button beside selected text that asks about it.
  */
 
 const scalar = Joi.alternatives(Joi.string(), Joi.number(), Joi.boolean());
@@ -73,63 +78,69 @@ function isAddress(value) {
 }
 
 /**
+ * Checks the options and fills in defaults.
+ *
  * @param {{ validate: (schema: unknown, options: unknown) => Options, options: unknown }} input
- * @throws where an option is unknown or wrong; the message names it.
+ * @throws Where an option is unknown or wrong; the message names it.
  */
 export function validateOptions({ validate, options }) {
   try {
     return validate(schema, options);
   } catch (error) {
-    // Docusaurus does not say whose options these are.
+    // Docusaurus does not name the plugin whose options are wrong.
     throw new Error(`${NAME}: ${error instanceof Error ? error.message : error}`, { cause: error });
   }
 }
 
 /** @param {string} text */
-const escaped = (text) =>
+const escapeHtml = (text) =>
   text.replace(/[&<>"']/g, (sign) => `&#${/** @type {number} */ (sign.codePointAt(0))};`);
 
 /**
- * The site's theme configuration with the button behind its other items. A copy, because one configuration may serve
- * the builds of several locales.
+ * Returns the site's theme configuration with the button behind the other items of its navbar. Copies it,
+ * because one configuration may serve the builds of several locales.
+ *
  * @param {any} themeConfig
  * @param {Options} options
  * @param {string} locale
  */
-function withButton(themeConfig, { label, position }, locale) {
+function addNavbarButton(themeConfig, { label, position }, locale) {
   const text = label ?? LABELS.get(locale.split("-")[0]) ?? LABELS.get("en") ?? "";
-  const button = `<button type="button" class="clean-btn navbar__link" data-docent-open>${escaped(text)}</button>`;
+  const button = `<button type="button" class="clean-btn navbar__link" data-docent-open>${escapeHtml(text)}</button>`;
   const item = { type: "html", position, className: "docent-ask", value: button };
   const navbar = themeConfig.navbar ?? {};
   return { ...themeConfig, navbar: { ...navbar, items: [...(navbar.items ?? []), item] } };
 }
 
 /**
- * The element that is the chat.
+ * Writes the HTML of the element that is the chat.
+ *
  * @param {Options} options
  */
-function element({ server, button, suggestions, words, filter, shortcut, selection }) {
+function writeElement({ server, button, suggestions, words, filter, shortcut, selection }) {
   const attributes = Object.entries({
     server: server || "/",
-    // The button of the navbar is an item of the theme, which React may render again at any time.
+    // The theme renders the button of the navbar, since React may render a navbar again at any time.
     button: button === "navbar" ? "none" : button,
     suggestions: suggestions?.join("|"),
     words: words && JSON.stringify(words),
     filter: filter === false ? "{}" : undefined,
     shortcut,
     selection: selection === false ? "off" : undefined,
-  }).flatMap(([name, value]) => (value === undefined ? [] : [`${name}="${escaped(value)}"`]));
+  }).flatMap(([name, value]) => (value === undefined ? [] : [`${name}="${escapeHtml(value)}"`]));
   return `<docent-chat ${attributes.join(" ")}></docent-chat>`;
 }
 
 /**
+ * Creates the plugin, as Docusaurus asks for.
+ *
  * @param {any} context
  * @param {Options} options
  */
 export default function docent(context, options) {
   const { siteConfig, i18n } = context;
   if (options.button === "navbar") {
-    siteConfig.themeConfig = withButton(siteConfig.themeConfig, options, i18n.currentLocale);
+    siteConfig.themeConfig = addNavbarButton(siteConfig.themeConfig, options, i18n.currentLocale);
   }
 
   return {
@@ -143,7 +154,7 @@ export default function docent(context, options) {
       return ["./client.js", "./docent.css"];
     },
 
-    // A string, because Docusaurus 3.0 refuses objects for elements that are not HTML's own.
+    // Writes a string, because Docusaurus 3.0 refuses objects for elements that are not HTML's own.
     injectHtmlTags() {
       return {
         headTags: [
@@ -152,11 +163,12 @@ export default function docent(context, options) {
             attributes: { type: "module", src: `${options.server}/widget.js` },
           },
         ],
-        postBodyTags: [element(options)],
+        postBodyTags: [writeElement(options)],
       };
     },
 
-    // Not by `getThemePath`: of several plugins with a `Root` only the last is used, and a site's own hides them all.
+    // Sets an alias, since `getThemePath` is not enough: Docusaurus uses the last of several plugins with a
+    // `Root`, or the site's own and none of theirs.
     configureWebpack(/** @type {any} */ config) {
       const alias = {
         "@theme/Root": `${here}Root.js`,

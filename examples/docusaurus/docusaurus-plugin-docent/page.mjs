@@ -1,23 +1,23 @@
-// What follows from the address of a page. Pure, so that it can be tested without a site.
+// Derives the filter and the route from the address of a page. Pure, so that tests need no site.
 
 /**
- * @typedef {object} Version A version of the docs, as Docusaurus gives it to the browser.
+ * @typedef {object} Version Describes a version of the docs, as Docusaurus gives it to the browser.
  * @property {string} name
  * @property {string} path
  * @property {boolean} isLast
  *
- * @typedef {Record<string, { versions: Version[] }>} Docs The instances of the docs plugin by their id.
+ * @typedef {Record<string, { versions: Version[] }>} Docs Holds the instances of the docs plugin by their id.
  *
  * @typedef {object} Route
  * @property {string} path
  * @property {boolean} [exact]
  * @property {Route[]} [routes]
  *
- * @typedef {(pathname: string, route: Route) => unknown} MatchPath As React Router has it.
+ * @typedef {(pathname: string, route: Route) => unknown} MatchPath Matches paths as React Router does.
  */
 
-/** @param {string} path */
-function decoded(path) {
+/** Decodes a path, or returns null where it cannot be decoded. @param {string} path */
+function decodePath(path) {
   try {
     return decodeURI(path);
   } catch {
@@ -31,20 +31,20 @@ function decoded(path) {
  */
 const isBelow = (pathname, base) => `${pathname}/`.startsWith(`${base}/`);
 
-/** @param {string} path */
-const canonical = (path) => (decoded(path) ?? path).replace(/\/+$/, "");
+/** Returns one form for a path that may be percent-encoded, and may end with a slash. @param {string} path */
+const normalizePath = (path) => (decodePath(path) ?? path).replace(/\/+$/, "");
 
 /**
- * The name of the version that a page belongs to; on a page outside of the docs, the one readers start with.
+ * Names the version that a page belongs to; for a page outside of the docs, the one that readers start with.
  * @param {string} pathname
  * @param {Docs} docs
  * @returns {string | undefined}
  */
-function versionOf(pathname, docs) {
-  const page = canonical(pathname);
+function findVersion(pathname, docs) {
+  const page = normalizePath(pathname);
   const [active] = Object.values(docs)
     .flatMap(({ versions }) => versions)
-    .map(({ name, path }) => ({ name, base: canonical(path) }))
+    .map(({ name, path }) => ({ name, base: normalizePath(path) }))
     .filter(({ base }) => isBelow(page, base))
     .sort((a, b) => b.base.length - a.base.length);
   if (active) return active.name;
@@ -54,17 +54,17 @@ function versionOf(pathname, docs) {
 }
 
 /**
- * The filter that questions from a page are sent with.
+ * Builds the filter of questions that are asked on a page.
  * @param {string} pathname
- * @param {{ docs: Docs, language: string, filter: object }} site `filter` is merged over what the page says.
+ * @param {{ docs: Docs, language: string, filter: object }} site `filter` is merged over version and language.
  */
-export function filterOf(pathname, { docs, language, filter }) {
-  const version = versionOf(pathname, docs);
+export function buildFilter(pathname, { docs, language, filter }) {
+  const version = findVersion(pathname, docs);
   return { ...(version !== undefined && { version }), language, ...filter };
 }
 
 /**
- * Whether this build of the site has a page there. The route `*` is Docusaurus' page for what is not found.
+ * Returns true if this build of the site has a page at the path. The route `*` is Docusaurus' page "not found".
  * @param {string} pathname
  * @param {Route[]} routes
  * @param {MatchPath} matchPath
@@ -80,13 +80,14 @@ function isPage(pathname, routes, matchPath) {
 }
 
 /**
- * The path, search and hash of an address that this build of the site can show without being loaded again, else null.
+ * Returns path, search and hash of an address that the site can show without being loaded again, else null: for
+ * another origin, and for pages of another build.
  * @param {string} url
  * @param {{ origin: string, routes: Route[], matchPath: MatchPath }} site
  */
-export function pathOf(url, { origin, routes, matchPath }) {
+export function findSitePath(url, { origin, routes, matchPath }) {
   const address = new URL(url, origin);
-  const pathname = decoded(address.pathname);
+  const pathname = decodePath(address.pathname);
   if (address.origin !== origin || pathname === null) return null;
   if (!isPage(pathname, routes, matchPath)) return null;
   return address.pathname + address.search + address.hash;
