@@ -18,7 +18,8 @@
 //! - [`rag`]: from a question to a stream of answer events.
 //! - [`provider`]: embedding and generation, by Gemini or offline.
 //! - [`retrieval`]: the passages, from a Qdrant server or the index in this process.
-//! - [`indexing`]: from Markdown pages to an index.
+//! - [`docs`]: reads pages and cuts them into passages.
+//! - [`indexing`]: writes the passages into an index.
 //! - [`eval`]: measuring retrieval and answers with known questions.
 //! - [`chat`]: the domain types; imports no other room.
 //! - [`text`]: cutting and cleaning texts; imports no other room.
@@ -30,8 +31,11 @@ pub mod app;
 pub mod chat;
 pub mod cli;
 pub mod config;
+pub mod docs;
 pub mod error;
 pub mod eval;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 pub mod http;
 pub mod indexing;
 pub mod limits;

@@ -30,6 +30,28 @@ impl fmt::Debug for Redacted<'_> {
     }
 }
 
+/// Counts thirds of a token that a character takes at most: three ASCII characters, or one other, count as a token.
+fn thirds_of_token(c: char) -> usize {
+    if c.is_ascii() { 1 } else { 3 }
+}
+
+/// Returns a number of tokens that the text surely fits in, whatever model counts them.
+pub fn estimate_tokens(text: &str) -> usize {
+    text.chars().map(thirds_of_token).sum::<usize>().div_ceil(3)
+}
+
+/// Returns the beginning of `text` that surely fits in `max` tokens, cut on a character boundary.
+pub fn clip_tokens(text: &str, max: usize) -> &str {
+    let mut taken = 0;
+    for (start, c) in text.char_indices() {
+        taken += thirds_of_token(c);
+        if taken > 3 * max {
+            return &text[..start];
+        }
+    }
+    text
+}
+
 /// Returns a duration in milliseconds, rounded to tenths.
 pub fn millis(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1e4).round() / 10.0
@@ -43,6 +65,14 @@ mod tests {
     fn a_text_is_cut_between_characters() {
         assert_eq!(clip("grün", 3), "grü");
         assert_eq!(clip("grün", 4), "grün");
+    }
+
+    #[test]
+    fn what_is_embedded_fits_the_model_in_every_script() {
+        assert_eq!(clip_tokens(&"a".repeat(10_000), 2_048).len(), 6_144);
+        assert_eq!(clip_tokens(&"語".repeat(4_000), 2_048).chars().count(), 2_048);
+        assert_eq!(clip_tokens("short", 2_048), "short");
+        assert_eq!((estimate_tokens("abcd"), estimate_tokens("語")), (2, 1));
     }
 
     #[test]

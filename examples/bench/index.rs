@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use docent::chat::{Filter, FilterValue, Vector};
 use docent::config::OFFLINE_MODEL;
-use docent::indexing::{Docs, Folder, Root, survey};
+use docent::docs::{Docs, Folder, PagePassage, Root};
+use docent::indexing::{passage_payload, survey};
 use docent::provider::Task;
 use docent::provider::offline;
 use docent::retrieval::bm25::Analyzer;
@@ -120,13 +121,13 @@ fn build_dense(docs: &Path, data: &Path) -> Result<()> {
     };
     let mut build = Build::begin(data, manifest, Analyzer::ENGLISH, survey(&docs, &root).chunks)?;
     for page in docs.pages(&root, &[]) {
-        let point = |entry: docent::indexing::Entry| Point {
-            id: entry.id,
-            vector: Vector::Dense(direction(&entry.text)),
-            text: entry.text,
-            payload: entry.payload,
+        let point = |passage: PagePassage| Point {
+            id: passage.id,
+            vector: Vector::Dense(direction(&passage.embedded.text)),
+            payload: passage_payload(&root, &passage),
+            text: passage.embedded.text,
         };
-        build.add(page.entries(&root).into_iter().map(point).collect())?;
+        build.add(page.passages(&root).into_iter().map(point).collect())?;
     }
     build.publish()?;
     Ok(())

@@ -11,7 +11,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::{AllowedOrigins, Config, HttpLimits, IndexConfig};
-use crate::indexing::{self, Site};
+use crate::docs::site::DemoSite;
+use crate::indexing;
 use crate::limits::{Bodies, Permits, RateLimit};
 use crate::provider::gemini::{Gemini, Reach};
 use crate::provider::{Embedding, Generation, Offline, Provider};
@@ -54,7 +55,7 @@ pub struct App {
     /// Origins whose pages may call.
     pub allowed_origins: AllowedOrigins,
     /// The documentation as the demo serves it; nothing elsewhere.
-    pub site: Option<Site>,
+    pub site: Option<DemoSite>,
     /// Whether and how far the server is shutting down.
     pub drain: Drain,
     /// Holds the demo's index while it is open.

@@ -7,7 +7,9 @@ use url::Url;
 
 use super::{NO_QDRANT, Patience, StartError, patiently};
 use crate::config::{Config, DemoConfig, IndexConfig};
-use crate::indexing::{self, Docs, Folder, Job, Progress, Root, Site};
+use crate::docs::site::DemoSite;
+use crate::docs::{Docs, Folder, Root};
+use crate::indexing::{self, IndexJob, RunProgress};
 use crate::provider::Embedding;
 #[cfg(feature = "embedded")]
 use crate::retrieval::Embedded;
@@ -17,7 +19,7 @@ use crate::retrieval::{Index, Remote};
 /// What a server searches, and what a demo shows beside it.
 pub(super) struct Opened {
     pub(super) index: Index,
-    pub(super) site: Option<Site>,
+    pub(super) site: Option<DemoSite>,
     /// Holds the demo's index.
     pub(super) folder: Option<tempfile::TempDir>,
 }
@@ -83,14 +85,13 @@ async fn open_demo(
     let folder = tempfile::Builder::new().prefix("docent-demo-").tempdir().map_err(other)?;
     let index = IndexConfig::Embedded { data: folder.path().to_owned() };
     let stop = CancellationToken::new();
-    let summary =
-        indexing::run(Job { docs: &docs, root: &root, index: &index, embedding }, &mut Progress::Silent, &stop)
-            .await?;
+    let job = IndexJob { docs: &docs, root: &root, index: &index, embedding };
+    let summary = indexing::run(job, &mut RunProgress::Silent, &stop).await?;
     for skipped in &summary.skipped {
         tracing::warn!("left out {skipped}");
     }
     let seconds = (summary.elapsed.as_secs_f64() * 10.0).round() / 10.0;
     tracing::info!(pages = summary.pages, passages = summary.chunks, seconds, "the documentation is indexed");
     let index = embedded(folder.path(), embedding, None).await?;
-    Ok(Opened { index, site: Some(Site::new(docs, &root)), folder: Some(folder) })
+    Ok(Opened { index, site: Some(DemoSite::new(docs, &root)), folder: Some(folder) })
 }

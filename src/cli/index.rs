@@ -9,7 +9,8 @@ use clap::ArgMatches;
 use super::{language, route_base, stop_signals, text};
 use crate::app::{StartError, embedding, reach_index};
 use crate::config::{Config, Vars};
-use crate::indexing::{self, Docs, Folder, Job, Progress, Root, Skipped};
+use crate::docs::{Docs, Folder, Root, SkippedFile};
+use crate::indexing::{self, IndexJob, RunProgress};
 
 /// Some files could not be read.
 const EXIT_SKIPPED: u8 = 2;
@@ -32,9 +33,9 @@ pub(super) async fn index(matches: &ArgMatches, config: Config) -> Result<ExitCo
         } => embedding?,
         () = stop.cancelled() => return Err(indexing::Error::Stopped.into()),
     };
-    let mut progress = Progress::shown();
+    let mut progress = RunProgress::on_stderr();
     let run = indexing::run(
-        Job { docs: &docs, root: &root, index: &config.index, embedding: &embedding },
+        IndexJob { docs: &docs, root: &root, index: &config.index, embedding: &embedding },
         &mut progress,
         &stop,
     );
@@ -70,14 +71,14 @@ pub(super) fn dry_run(matches: &ArgMatches, vars: &Vars) -> Result<ExitCode, Sta
     let skipped = indexing::survey(&docs, &root).skipped;
     let (mut out, mut last) = (std::io::stdout().lock(), String::new());
     for page in docs.pages(&root, &skipped) {
-        for entry in page.entries(&root) {
-            let address = entry.payload.get("url").and_then(|url| url.as_str()).unwrap_or_default();
+        for passage in page.passages(&root) {
+            let address = indexing::passage_url(&root, &passage);
             if address != last {
                 // Whoever reads this may have seen enough.
                 if writeln!(out, "{address}").is_err() {
                     return Ok(ExitCode::SUCCESS);
                 }
-                address.clone_into(&mut last);
+                last = address;
             }
         }
     }
@@ -90,12 +91,12 @@ fn docs(matches: &ArgMatches) -> Result<Docs, StartError> {
     Folder::open(Path::new(&folder)).map(Docs::Folder).map_err(StartError::Settings)
 }
 
-fn name(skipped: &[Skipped]) {
+fn name(skipped: &[SkippedFile]) {
     for skipped in skipped {
         eprintln!("skipped {skipped}");
     }
 }
 
-fn code(skipped: &[Skipped]) -> ExitCode {
+fn code(skipped: &[SkippedFile]) -> ExitCode {
     if skipped.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(EXIT_SKIPPED) }
 }

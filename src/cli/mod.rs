@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app::StartError;
 use crate::config::{Config, ConfigError, DemoConfig, SETTINGS, Setting, Vars};
-use crate::indexing::ROUTE_BASE;
+use crate::docs::ROUTE_BASE;
 use crate::telemetry;
 
 /// Wrong settings (`EX_USAGE` of sysexits.h).

@@ -8,8 +8,8 @@ use axum::response::{IntoResponse as _, Response};
 
 use super::assets::{HTML, page_headers};
 use crate::app::App;
+use crate::docs::site::escape;
 use crate::error::Error;
-use crate::indexing::escape;
 
 /// Frame of a page, with places for its title, the list of pages, and its text.
 const SHELL: &str = include_str!("../../static/handbook.html");
@@ -22,7 +22,7 @@ pub(super) async fn serve_page(
 ) -> Result<Response, Error> {
     let site = app.site.as_ref().filter(|_| method == Method::GET).ok_or(Error::NotFound)?;
     let here = site.find(uri.path()).ok_or(Error::NotFound)?;
-    let content = site.html(here).map_err(|cause| {
+    let content = site.render_content(here).map_err(|cause| {
         tracing::warn!(%cause, "a page of the documentation cannot be shown");
         Error::NotFound
     })?;

@@ -1,149 +1,240 @@
-//! From Markdown pages to an index.
+//! Writes the passages of one documentation root into an index, embedding only the new ones.
 //!
 //! ```text
-//! Folder ─files─▶ Page (front matter, address, blocks, chunks) ─entries─▶ embedded in batches ─▶ Target (remote or embedded)
+//! docs ─DocPage─▶ PagePassages ─batches─▶ Target (a collection on a server, or the embedded index)
 //! ```
 
-mod chunks;
-mod dialect;
-mod folder;
-mod markdown;
-mod matter;
-mod page;
-mod parser;
+mod error;
 mod progress;
-mod routes;
-mod run;
-mod site;
+mod record;
+mod target;
 
-use regex::Regex;
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
 
-use markdown::{Block, Links};
-use matter::Matter;
+use tokio_util::sync::CancellationToken;
 
-pub use folder::{Folder, Skipped};
-pub use page::{Entry, Page, Root};
-pub use progress::Progress;
-pub use run::{Error, Job, Summary, run, survey};
-pub use site::{Site, SitePage, escape};
+use crate::config::IndexConfig;
+use crate::docs::{Docs, MAX_PASSAGE_TOKENS, PagePassage, Root, SkippedFile};
+use crate::provider::{Embedding, MAX_BATCH_ITEMS, MAX_BATCH_TOKENS, MAX_EMBEDDED_TOKENS};
+use crate::text::estimate_tokens;
+use target::{BatchCounts, Target};
 
-/// The bundled handbook: file names and sources, in the order of its sidebar.
-const HANDBOOK: &[(&str, &str)] = &[
-    ("intro.md", include_str!("../../examples/docusaurus/docs/intro.md")),
-    ("try-it.md", include_str!("../../examples/docusaurus/docs/try-it.md")),
-    ("docusaurus.md", include_str!("../../examples/docusaurus/docs/docusaurus.md")),
-    ("widget.md", include_str!("../../examples/docusaurus/docs/widget.md")),
-    ("deploy.md", include_str!("../../examples/docusaurus/docs/deploy.md")),
-    ("operate.md", include_str!("../../examples/docusaurus/docs/operate.md")),
-    ("index-your-docs.md", include_str!("../../examples/docusaurus/docs/index-your-docs.md")),
-    ("reindex-from-ci.md", include_str!("../../examples/docusaurus/docs/reindex-from-ci.md")),
-    ("configure.md", include_str!("../../examples/docusaurus/docs/configure.md")),
-    ("http-api.md", include_str!("../../examples/docusaurus/docs/http-api.md")),
-    ("stream.md", include_str!("../../examples/docusaurus/docs/stream.md")),
-    ("errors.md", include_str!("../../examples/docusaurus/docs/errors.md")),
-    ("how-it-works.md", include_str!("../../examples/docusaurus/docs/how-it-works.md")),
-    ("grounding.md", include_str!("../../examples/docusaurus/docs/grounding.md")),
-];
+pub use error::Error;
+pub use progress::RunProgress;
+pub use record::{passage_payload, passage_url};
 
-/// Where pages are unless the operator says otherwise, as in Docusaurus.
-pub const ROUTE_BASE: &str = "/docs";
+const _: () = assert!(MAX_PASSAGE_TOKENS <= MAX_EMBEDDED_TOKENS, "the model would not read passages whole");
 
-/// Where pages come from.
-#[derive(Debug, Clone)]
-pub enum Docs {
-    /// The handbook in the binary.
-    Handbook,
-    /// A folder.
-    Folder(Folder),
+/// Counts what a run did.
+#[derive(Debug, Clone, Default)]
+pub struct RunSummary {
+    /// Pages that were read.
+    pub pages: usize,
+    /// Passages that the root has now.
+    pub chunks: usize,
+    /// Passages that this run embedded.
+    pub embedded: usize,
+    /// Passages whose vectors were there before.
+    pub kept: usize,
+    /// Passages that were deleted.
+    pub deleted: usize,
+    /// Files that could not be read, each with the reason.
+    pub skipped: Vec<SkippedFile>,
+    /// Duration of the run.
+    pub elapsed: Duration,
 }
 
-impl Docs {
-    /// The files, in the order in which they are read.
-    pub fn files(&self) -> Vec<&str> {
-        match self {
-            Self::Handbook => HANDBOOK.iter().map(|(file, _)| *file).collect(),
-            Self::Folder(folder) => folder.files.iter().map(String::as_str).collect(),
-        }
+impl RunSummary {
+    fn add(&mut self, batch: BatchCounts) {
+        self.chunks += batch.passages;
+        self.embedded += batch.embedded;
+        self.kept += batch.passages - batch.embedded;
     }
+}
 
-    /// A file's source.
-    ///
-    /// # Errors
-    ///
-    /// Why it cannot be read.
-    pub fn source(&self, file: &str) -> Result<String, Skipped> {
-        match self {
-            Self::Handbook => {
-                let found = HANDBOOK.iter().find(|(name, _)| *name == file);
-                let missing = || Skipped { file: file.to_owned(), cause: "it is not bundled".to_owned() };
-                found.map(|(_, source)| (*source).to_owned()).ok_or_else(missing)
+/// Names what a run reads, and where it writes.
+#[derive(Debug, Clone, Copy)]
+pub struct IndexJob<'a> {
+    /// Pages.
+    pub docs: &'a Docs,
+    /// Properties that the pages share.
+    pub root: &'a Root,
+    /// Index to write.
+    pub index: &'a IndexConfig,
+    /// Model that embeds the passages.
+    pub embedding: &'a Embedding,
+}
+
+/// Indexes a documentation root. Ends early when `stop` is cancelled.
+///
+/// # Errors
+///
+/// Returns the failure that kept the run from finishing.
+pub async fn run(
+    job: IndexJob<'_>,
+    progress: &mut RunProgress,
+    stop: &CancellationToken,
+) -> Result<RunSummary, Error> {
+    let IndexJob { docs, root, index, embedding } = job;
+    let began = Instant::now();
+    let mut summary = survey(docs, root);
+    if summary.pages == 0 {
+        return Err(Error::NoPage(summary.skipped));
+    }
+    progress.begin(summary.chunks);
+    let mut target = Target::begin(index, root, embedding, summary.chunks).await?;
+    let written = unless_stopped(stop, write_pages(job, &mut target, &mut summary.skipped, progress)).await;
+    progress.end();
+    let written = match written {
+        Ok(written) => written,
+        Err(error) => {
+            target.abandon().await;
+            return Err(error);
+        }
+    };
+    // The index keeps the passages of a file or folder that cannot be read now: old passages are better than none.
+    let files = summary.skipped.iter().map(|skipped| skipped.file.clone());
+    let unreadable: Vec<String> = files.filter(|file| docs.read_page(root, file).is_err()).collect();
+    let deleted = target.finish(unreadable).await?;
+    Ok(RunSummary {
+        pages: summary.pages,
+        skipped: summary.skipped,
+        deleted,
+        elapsed: began.elapsed(),
+        ..written
+    })
+}
+
+/// Writes the passages of every page that is not `skipped`, batch by batch. Adds files that cannot be read any more to
+/// `skipped`.
+async fn write_pages(
+    job: IndexJob<'_>,
+    target: &mut Target,
+    skipped: &mut Vec<SkippedFile>,
+    progress: &mut RunProgress,
+) -> Result<RunSummary, Error> {
+    let IndexJob { docs, root, embedding, .. } = job;
+    let mut written = RunSummary::default();
+    let mut batch = Batch::default();
+    for file in docs.files_except(skipped) {
+        let page = match docs.read_page(root, file) {
+            Ok(page) => page,
+            // The file has changed since the survey.
+            Err(changed) => {
+                skipped.push(changed);
+                continue;
             }
-            Self::Folder(folder) => folder.source(file),
+        };
+        for passage in page.map_or(Vec::new(), |page| page.passages(root)) {
+            if let Some(full) = batch.push(passage) {
+                written.add(target.write_batch(root, full, embedding).await?);
+                progress.update(written.chunks, written.embedded);
+            }
         }
     }
+    written.add(target.write_batch(root, batch.passages, embedding).await?);
+    Ok(written)
+}
 
-    /// A file's page; `None` for one that readers are not led to.
-    ///
-    /// # Errors
-    ///
-    /// Why it cannot be read.
-    pub fn page(&self, root: &Root, file: &str) -> Result<Option<Page>, Skipped> {
-        let (matter, blocks) = self.blocks(file, &Links::Drop)?;
-        Ok(Page::new(root, file, &matter, blocks))
-    }
+/// Collects passages up to what one call embeds.
+#[derive(Default)]
+struct Batch {
+    passages: Vec<PagePassage>,
+    /// Estimated tokens of the passages.
+    tokens: usize,
+}
 
-    /// A file's front matter and the blocks of its page.
-    ///
-    /// # Errors
-    ///
-    /// Why it cannot be read.
-    fn blocks(&self, file: &str, links: &Links<'_>) -> Result<(Matter, Vec<Block>), Skipped> {
-        let source = self.source(file)?;
-        page::blocks(file, &source, &|file| self.imported(file), links)
-            .map_err(|cause| Skipped { file: file.to_owned(), cause })
-    }
-
-    /// The source of a file that a page imports; `None` where there is none.
-    ///
-    /// # Errors
-    ///
-    /// Why it cannot be read.
-    fn imported(&self, file: &str) -> Result<Option<String>, Skipped> {
-        match self {
-            Self::Folder(folder) if folder.path.join(file).exists() => self.source(file).map(Some),
-            _ => Ok(None),
-        }
-    }
-
-    /// The pages one after the other, but for the `skipped` files.
-    pub fn pages<'a>(&'a self, root: &'a Root, skipped: &'a [Skipped]) -> impl Iterator<Item = Page> + 'a {
-        self.files_but(skipped).into_iter().filter_map(|file| self.page(root, file).ok().flatten())
-    }
-
-    /// The files but for the `skipped` ones.
-    fn files_but(&self, skipped: &[Skipped]) -> Vec<&str> {
-        let is_skipped = |file: &str| skipped.iter().any(|skipped| skipped.file == file);
-        self.files().into_iter().filter(|file| !is_skipped(file)).collect()
+impl Batch {
+    /// Adds a passage. Returns the passages before it if the passage does not fit beside them.
+    fn push(&mut self, passage: PagePassage) -> Option<Vec<PagePassage>> {
+        let more = estimate_tokens(&passage.embedded.text);
+        let is_full = self.passages.len() == MAX_BATCH_ITEMS || self.tokens + more > MAX_BATCH_TOKENS;
+        let full = is_full.then(|| std::mem::take(self).passages);
+        self.tokens += more;
+        self.passages.push(passage);
+        full
     }
 }
 
-/// A pattern written in this room.
-#[expect(clippy::expect_used, reason = "the patterns are constants, and the tests compile each")]
-fn pattern(regex: &str) -> Regex {
-    Regex::new(regex).expect("a valid pattern")
+/// Does a part of a run, unless the operator stops the run first. The part can be done again in the next run.
+async fn unless_stopped<T>(
+    stop: &CancellationToken,
+    work: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    tokio::select! {
+        biased;
+        () = stop.cancelled() => Err(Error::Stopped),
+        done = work => done,
+    }
 }
 
-/// Reads any source as a page: its passages have text.
-#[cfg(fuzzing)]
-pub fn fuzz(source: &str) {
-    let root = Root { route_base: ROUTE_BASE.to_owned(), ..Root::default() };
-    for file in ["a/page.md", "a/page.mdx"] {
-        if let Ok((matter, blocks)) = page::blocks(file, source, &|_| Ok(None), &Links::Drop)
-            && let Some(page) = Page::new(&root, file, &matter, blocks)
+/// Reads every page once, and counts pages and passages; a file that cannot be read, or whose page has the address of another
+/// file's, is skipped.
+pub fn survey(docs: &Docs, root: &Root) -> RunSummary {
+    let mut summary = RunSummary::default();
+    let mut addresses: HashMap<String, String> = HashMap::new();
+    if let Docs::Folder(folder) = docs {
+        summary.skipped.clone_from(&folder.skipped);
+    }
+    for file in docs.files() {
+        match docs.read_page(root, file) {
+            Ok(None) => {}
+            Ok(Some(page)) => match addresses.get(&page.address) {
+                Some(other) => {
+                    let cause = format!("it has the address {}, as {other} does", page.address);
+                    summary.skipped.push(SkippedFile { file: file.to_owned(), cause });
+                }
+                None => {
+                    summary.pages += 1;
+                    summary.chunks += page.chunks.len();
+                    addresses.insert(page.address, file.to_owned());
+                }
+            },
+            Err(skipped) => summary.skipped.push(skipped),
+        }
+    }
+    summary
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::docs::{DocPage, Folder, ROUTE_BASE};
+
+    fn root() -> Root {
+        Root { route_base: ROUTE_BASE.to_owned(), ..Root::default() }
+    }
+
+    #[test]
+    fn a_batch_is_as_large_as_one_call_allows() {
+        let sections: String = (0..=MAX_BATCH_ITEMS).map(|n| format!("## {n}\n\nx\n\n")).collect();
+        let page = DocPage::read(&root(), "a.md", &sections, &|_| Ok(None)).unwrap().unwrap();
+        let mut batch = Batch::default();
+        let full: Vec<_> =
+            page.passages(&root()).into_iter().filter_map(|passage| batch.push(passage)).collect();
+        assert_eq!((full.len(), full[0].len(), batch.passages.len()), (1, MAX_BATCH_ITEMS, 1));
+
+        let mut long = page.passages(&root()).remove(0);
+        long.embedded.text = "語".repeat(MAX_BATCH_TOKENS / 2);
+        let mut batch = Batch::default();
+        assert!(batch.push(long.clone()).is_none() && batch.push(long.clone()).is_none());
+        assert_eq!(batch.push(long).unwrap().len(), 2);
+    }
+
+    #[test]
+    fn a_survey_counts_pages_and_skips_a_second_page_at_the_same_address() {
+        let folder = tempfile::tempdir().unwrap();
+        for (file, source) in
+            [("a.md", "## A\n\nx\n\n## B\n\ny"), ("b.md", "---\nslug: /a\n---\nx"), ("c.mdx", "{")]
         {
-            for entry in page.entries(&root) {
-                assert!(!entry.text.trim().is_empty() && entry.payload.contains_key("url"), "{entry:?}");
-            }
+            std::fs::write(folder.path().join(file), source).unwrap();
         }
+        let docs = Docs::Folder(Folder::open(folder.path()).unwrap());
+        let summary = survey(&docs, &root());
+        assert_eq!((summary.pages, summary.chunks), (1, 2));
+        let skipped: Vec<String> = summary.skipped.iter().map(ToString::to_string).collect();
+        assert_eq!(skipped[0], "b.md: it has the address /docs/a, as a.md does");
+        assert!(skipped[1].starts_with("c.mdx: it is not valid MDX"), "{skipped:?}");
     }
 }

@@ -1,31 +1,31 @@
-//! How far a run has come: a bar on a terminal, a line now and then elsewhere, nothing where nobody asked.
+//! Shows the progress of a run: a bar on a terminal, some lines elsewhere, or nothing.
 
 use std::io::IsTerminal as _;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-/// Lines of a run that is not shown on a terminal.
+/// Number of lines that a run prints if it has no terminal.
 const LINES: usize = 10;
 
 /// Shows a run's progress on standard error.
 #[derive(Debug)]
-pub enum Progress {
-    /// Not at all.
+pub enum RunProgress {
+    /// Shows nothing.
     Silent,
-    /// On a terminal.
+    /// Shows a bar, on a terminal.
     Bar(ProgressBar),
-    /// In a log.
+    /// Prints lines, for a log.
     Lines {
-        /// Passages in all.
+        /// Number of passages of the run.
         total: usize,
-        /// At how many the next line is due.
+        /// Number of passages at which the next line is due.
         next: usize,
     },
 }
 
-impl Progress {
-    /// A bar if standard error is a terminal, else lines.
-    pub fn shown() -> Self {
+impl RunProgress {
+    /// Chooses a bar if standard error is a terminal, else lines.
+    pub fn on_stderr() -> Self {
         if std::io::stderr().is_terminal() {
             Self::Bar(ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr()))
         } else {
@@ -33,6 +33,7 @@ impl Progress {
         }
     }
 
+    /// Shows how many passages the run has.
     pub(super) fn begin(&mut self, passages: usize) {
         match self {
             Self::Silent => {}
@@ -48,7 +49,8 @@ impl Progress {
         }
     }
 
-    pub(super) fn at(&mut self, passages: usize, embedded: usize) {
+    /// Shows how many passages are written, and how many of them were embedded.
+    pub(super) fn update(&mut self, passages: usize, embedded: usize) {
         match self {
             Self::Silent => {}
             Self::Bar(bar) => {
@@ -63,6 +65,7 @@ impl Progress {
         }
     }
 
+    /// Removes the bar.
     pub(super) fn end(&mut self) {
         if let Self::Bar(bar) = self {
             bar.finish_and_clear();

@@ -11,6 +11,7 @@ use futures::stream::BoxStream;
 
 use crate::chat::{FinishReason, Message, Passage, Usage, Vector};
 use crate::config::OFFLINE_MODEL;
+use crate::text::{clip_tokens, estimate_tokens};
 
 pub use gemini::Gemini;
 pub use offline::Offline;
@@ -101,7 +102,7 @@ impl Prompt {
     /// How many tokens it surely fits in.
     pub fn estimated_tokens(&self) -> u64 {
         let texts = self.messages.iter().map(|message| &message.content).chain([&self.system]);
-        texts.map(|text| estimated_tokens(text) as u64).sum()
+        texts.map(|text| estimate_tokens(text) as u64).sum()
     }
 }
 
@@ -258,28 +259,6 @@ impl Generation {
     }
 }
 
-/// Thirds of a token a character takes at most: three ASCII characters, or one other, are counted as a token.
-fn thirds(c: char) -> usize {
-    if c.is_ascii() { 1 } else { 3 }
-}
-
-/// How many tokens a text surely fits in.
-pub fn estimated_tokens(text: &str) -> usize {
-    text.chars().map(thirds).sum::<usize>().div_ceil(3)
-}
-
-/// The beginning of `text` that surely fits in `max` tokens.
-pub fn clip_tokens(text: &str, max: usize) -> &str {
-    let mut taken = 0;
-    for (start, c) in text.char_indices() {
-        taken += thirds(c);
-        if taken > 3 * max {
-            return &text[..start];
-        }
-    }
-    text
-}
-
 /// Scales a vector to length 1, which only full-size `gemini-embedding-001` vectors have by themselves.
 fn unit_length(mut vector: Vec<f32>, dimensions: usize) -> Result<Vector, Error> {
     if vector.len() != dimensions {
@@ -304,14 +283,6 @@ fn unit_length(mut vector: Vec<f32>, dimensions: usize) -> Result<Vector, Error>
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_is_embedded_fits_the_model_in_every_script() {
-        assert_eq!(clip_tokens(&"a".repeat(10_000), 2_048).len(), 6_144);
-        assert_eq!(clip_tokens(&"語".repeat(4_000), 2_048).chars().count(), 2_048);
-        assert_eq!(clip_tokens("short", 2_048), "short");
-        assert_eq!((estimated_tokens("abcd"), estimated_tokens("語")), (2, 1));
-    }
 
     #[test]
     fn a_vector_is_scaled_to_length_one() {

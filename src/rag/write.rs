@@ -14,9 +14,9 @@ use crate::error::Error;
 use crate::limits::{MAX_ANSWER_BYTES, Spending};
 use crate::provider::{
     self, Delta, DeltaStream, End, Generation, NOT_IN_DOCS, NOT_IN_DOCS_SENTENCE, Prompt, Provider,
-    estimated_tokens,
 };
 use crate::telemetry::metrics;
+use crate::text::estimate_tokens;
 
 /// The sentence a reader gets when the day's budget for written answers is spent.
 const SEARCH_ONLY_SENTENCE: &str =
@@ -188,7 +188,7 @@ impl Draft {
             metrics::first_token(after);
         }
         if let Some(spending) = &mut self.spending {
-            spending.add(estimated_tokens(text) as u64);
+            spending.add(estimate_tokens(text) as u64);
         }
         let room = MAX_ANSWER_BYTES - self.bytes;
         let full = text.len() > room;

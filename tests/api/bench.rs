@@ -6,7 +6,8 @@ use std::sync::Arc;
 use docent::app::{App, embedding};
 use docent::chat::{Filter, FilterValue, Passage};
 use docent::config::{Config, Vars};
-use docent::indexing::{Docs, Error, Folder, Job, Progress, Root, Summary, run};
+use docent::docs::{Docs, Folder, Root};
+use docent::indexing::{Error, IndexJob, RunProgress, RunSummary, run};
 use docent::provider::Task;
 use docent::retrieval::Search;
 use serde_json::Value;
@@ -92,15 +93,15 @@ impl Bench {
     }
 
     /// Indexes the pages as [`root`].
-    pub async fn run(&self) -> Result<Summary, Error> {
+    pub async fn run(&self) -> Result<RunSummary, Error> {
         self.run_as(&root()).await
     }
 
-    pub async fn run_as(&self, root: &Root) -> Result<Summary, Error> {
+    pub async fn run_as(&self, root: &Root) -> Result<RunSummary, Error> {
         self.run_until(root, &CancellationToken::new()).await
     }
 
-    pub async fn run_until(&self, root: &Root, stop: &CancellationToken) -> Result<Summary, Error> {
+    pub async fn run_until(&self, root: &Root, stop: &CancellationToken) -> Result<RunSummary, Error> {
         self.run_over(self.pages(), root, stop).await
     }
 
@@ -110,12 +111,12 @@ impl Bench {
         pages: &Path,
         root: &Root,
         stop: &CancellationToken,
-    ) -> Result<Summary, Error> {
+    ) -> Result<RunSummary, Error> {
         let config = Config::index(&self.vars()).unwrap();
         let docs = Docs::Folder(Folder::open(pages).unwrap());
         let embedding = embedding(&config).await.unwrap();
-        let job = Job { docs: &docs, root, index: &config.index, embedding: &embedding };
-        run(job, &mut Progress::Silent, stop).await
+        let job = IndexJob { docs: &docs, root, index: &config.index, embedding: &embedding };
+        run(job, &mut RunProgress::Silent, stop).await
     }
 
     /// Everything that Gemini was asked to embed in batches, a batch a call.

@@ -1,6 +1,6 @@
 //! A run that writes an index, of either kind: what is embedded, what is kept, and what is stored.
 
-use docent::indexing::Root;
+use docent::docs::Root;
 use docent::retrieval::INDEX_VERSION;
 use qdrant_client::Qdrant;
 use qdrant_client::qdrant::{Modifier, ScrollPointsBuilder, vectors_config};

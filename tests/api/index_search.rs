@@ -2,7 +2,7 @@
 
 use docent::chat::Passage;
 use docent::config::Config;
-use docent::indexing::Root;
+use docent::docs::Root;
 use tokio_util::sync::CancellationToken;
 
 use crate::bench::{BOTH, Bench, Kind, root, search};

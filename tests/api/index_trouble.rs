@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use docent::indexing::{Error, Root};
+use docent::docs::Root;
+use docent::indexing::Error;
 use qdrant_client::qdrant::{
     CreateCollectionBuilder, Distance, PointStruct, UpdateCollectionBuilder, UpsertPointsBuilder,
     VectorParamsBuilder,

@@ -1,108 +1,109 @@
-//! A page's body as a row of headings and texts, in the order in which a reader sees them. No I/O.
+//! Reads the body of a page as a list of headings and texts, in the order in which a reader sees them. No I/O.
 //!
-//! `markdown`, by the author of MDX's own parser, gives the syntax tree with the place of every node; texts are cut out
-//! of the source by those places, so that code, tables and lists stay as they were written. Tags, imports, expressions
-//! and comments go, what stands between tags stays.
+//! The crate `markdown`, by the author of MDX's own parser, gives the syntax tree with the place of every node. Texts are
+//! cut out of the source by those places, so that code, tables and lists stay as they were written. Tags, imports,
+//! expressions and comments are removed; the text between tags stays.
 
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::LazyLock;
 
 use markdown::mdast::{AttributeContent, AttributeValue, Heading, MdxJsxAttribute, Node};
-
 use regex::Regex;
 
-use super::dialect;
-use super::parser::{self, Syntax};
-use super::pattern;
+use super::docusaurus_mdx::to_plain_mdx;
+use super::mdx::{self, Syntax};
+use super::pattern::compile_pattern;
 use super::routes::Anchors;
 
 /// Attributes of components that a reader sees.
-const SHOWN_ATTRIBUTES: &[&str] = &["label", "title", "summary", "alt", "description"];
+const VISIBLE_ATTRIBUTES: &[&str] = &["label", "title", "summary", "alt", "description"];
 
-/// A text directive, as `:latest` in `image:latest`: Docusaurus' parser takes it out before headings get their anchors.
+/// Text directive, as `:latest` in `image:latest`: Docusaurus' parser removes it before headings get their anchors.
 static DIRECTIVE: LazyLock<Regex> = LazyLock::new(|| {
-    pattern(r"(^|[^:]):([A-Za-z](?:[\w-]*[A-Za-z0-9])?)(?:\[([^\]]*)\])?(?:\{[^}]*\})?($|[^:\w-])")
+    compile_pattern(r"(^|[^:]):([A-Za-z](?:[\w-]*[A-Za-z0-9])?)(?:\[([^\]]*)\])?(?:\{[^}]*\})?($|[^:\w-])")
 });
 
-/// The import of a Markdown file, which is then a component.
+/// Import of a Markdown file, which the page then uses as a component.
 static IMPORT: LazyLock<Regex> =
-    LazyLock::new(|| pattern(r#"import\s+(\w+)\s+from\s+['"]((?:\.|@site/)[^'"]*\.mdx?)['"]"#));
+    LazyLock::new(|| compile_pattern(r#"import\s+(\w+)\s+from\s+['"]((?:\.|@site/)[^'"]*\.mdx?)['"]"#));
 
-/// A piece of a page.
+/// Holds one piece of a page.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Block {
+pub(super) enum Block {
     /// A heading with its anchor.
     Heading {
-        /// 1 to 6.
+        /// Level, 1 to 6.
         level: u8,
-        /// Its text, without marks.
+        /// Text of the heading, without marks.
         text: String,
-        /// Its anchor; may be empty, and Docusaurus gives level 1 none.
+        /// Anchor; may be empty. Docusaurus gives none to level 1.
         anchor: String,
     },
     /// Markdown: a paragraph, list, table, quote or code block.
     Text(String),
 }
 
-/// What becomes of links.
-pub enum Links<'a> {
-    /// Only their texts stay: a target means nothing outside its page.
+/// Says what becomes of links.
+pub(super) enum Links<'a> {
+    /// Replaces a link by its text: a target means nothing outside its page.
     Drop,
-    /// They lead where this says.
+    /// Replaces the target of a link by the one that the function gives.
     Keep(&'a dyn Fn(&str) -> String),
 }
 
-/// How a body becomes blocks.
-pub struct Reading<'a> {
-    /// Of the body.
-    pub syntax: Syntax,
-    /// In its texts.
-    pub links: &'a Links<'a>,
-    /// The blocks of the file that an import names.
-    pub partial: &'a dyn Fn(&str) -> Result<Vec<Block>, String>,
+/// Holds the options of [`read_blocks`].
+pub(super) struct MarkdownOptions<'a> {
+    /// Syntax of the body.
+    pub(super) syntax: Syntax,
+    /// Treatment of links in texts.
+    pub(super) links: &'a Links<'a>,
+    /// Reads the blocks of the file that an import names.
+    pub(super) imported_blocks: &'a dyn Fn(&str) -> Result<Vec<Block>, String>,
 }
 
-/// Reads a page's body.
+/// Reads the body of a page.
 ///
 /// # Errors
 ///
-/// Where the MDX is broken, and how.
-pub fn read(body: &str, reading: &Reading<'_>) -> Result<Vec<Block>, String> {
-    let source = dialect::plain(body);
-    let tree = parser::parse(&source, reading.syntax)?;
-    let mut reader = Reader {
+/// Returns where the MDX is broken, and how, in the page or in a file that it imports.
+pub(super) fn read_blocks(body: &str, options: &MarkdownOptions<'_>) -> Result<Vec<Block>, String> {
+    let source = to_plain_mdx(body);
+    let tree = mdx::parse(&source, options.syntax)?;
+    let mut reader = BlockReader {
         source: &source,
-        reading,
+        options,
         anchors: Anchors::default(),
         definitions: Vec::new(),
         imports: HashMap::new(),
         blocks: Vec::new(),
         broken: None,
     };
-    reader.define(&tree);
-    reader.flatten(&tree);
+    reader.collect_definitions(&tree);
+    reader.push_children(&tree);
     reader.broken.map_or(Ok(reader.blocks), Err)
 }
 
-struct Reader<'a> {
+/// Collects the blocks of a syntax tree.
+struct BlockReader<'a> {
     source: &'a str,
-    reading: &'a Reading<'a>,
+    options: &'a MarkdownOptions<'a>,
     anchors: Anchors,
-    /// Link definitions: identifier and target.
+    /// Link definitions of the page: identifier and target.
     definitions: Vec<(String, String)>,
     /// Markdown files by the component they are imported as.
     imports: HashMap<String, String>,
     blocks: Vec<Block>,
-    /// What is wrong with an imported file.
+    /// Fault of an imported file; the last one, if there are several.
     broken: Option<String>,
 }
 
-/// A place of the source, and what stands there instead.
+/// Names a place of the source, and the text that replaces it.
 type Edit = (Range<usize>, String);
 
-impl Reader<'_> {
-    fn define(&mut self, node: &Node) {
+impl BlockReader<'_> {
+    /// Collects link definitions and imports below a node.
+    fn collect_definitions(&mut self, node: &Node) {
         match node {
             Node::Definition(definition) => {
                 self.definitions.push((definition.identifier.clone(), definition.url.clone()));
@@ -113,29 +114,29 @@ impl Reader<'_> {
             }
             _ => {}
         }
-        node.children().into_iter().flatten().for_each(|child| self.define(child));
+        node.children().into_iter().flatten().for_each(|child| self.collect_definitions(child));
     }
 
-    /// Takes a node's children one by one; those that hold headings are opened up.
-    fn flatten(&mut self, node: &Node) {
+    /// Pushes a block for each child of a node. A child that holds headings gives the blocks of its own children instead.
+    fn push_children(&mut self, node: &Node) {
         for child in node.children().into_iter().flatten() {
             match child {
-                Node::Heading(heading) => self.heading(heading),
+                Node::Heading(heading) => self.push_heading(heading),
                 Node::MdxJsxFlowElement(element) => {
                     let import = element.name.as_ref().and_then(|name| self.imports.get(name));
                     if let Some(target) = import {
-                        // It has anchors of its own, which may repeat the page's.
-                        match (self.reading.partial)(target) {
+                        // The imported file has its own anchors, which may repeat the page's.
+                        match (self.options.imported_blocks)(target) {
                             Ok(blocks) => self.blocks.extend(blocks),
                             Err(cause) => self.broken = Some(cause),
                         }
                     }
-                    self.blocks.extend(shown(&element.attributes).map(Block::Text));
-                    self.flatten(child);
+                    self.blocks.extend(visible_attributes(&element.attributes).map(Block::Text));
+                    self.push_children(child);
                 }
-                _ if has_heading(child) => self.flatten(child),
+                _ if has_heading(child) => self.push_children(child),
                 _ => {
-                    let text = self.text(child);
+                    let text = self.text_of(child);
                     if !text.trim().is_empty() {
                         self.blocks.push(Block::Text(text));
                     }
@@ -144,115 +145,128 @@ impl Reader<'_> {
         }
     }
 
-    fn heading(&mut self, heading: &Heading) {
-        // HTML counts only inside of something else.
+    /// Pushes a heading with the anchor that Docusaurus gives it.
+    fn push_heading(&mut self, heading: &Heading) {
+        // HTML directly in the heading does not count for the anchor; HTML inside emphasis or a link does.
         let children = heading.children.iter().filter(|child| !matches!(child, Node::Html(_)));
-        let counted: String = children.map(counted).collect();
-        let seen: String = heading.children.iter().map(seen).collect();
-        let (text, anchor) = match (comment_id(heading.children.last()), classic_id(&counted)) {
-            (Some(id), _) => (seen, id),
-            (None, Some(id)) => (seen.rsplit_once("{#").map_or(seen.as_str(), |(text, _)| text).to_owned(), id),
-            (None, None) => (seen, self.anchors.next(&counted)),
+        let for_anchor: String = children.map(anchor_text).collect();
+        let visible: String = heading.children.iter().map(visible_text).collect();
+        let (text, anchor) = match (comment_id(heading.children.last()), classic_id(&for_anchor)) {
+            (Some(id), _) => (visible, id),
+            (None, Some(id)) => {
+                let text = visible.rsplit_once("{#").map_or(visible.as_str(), |(text, _)| text);
+                (text.to_owned(), id)
+            }
+            (None, None) => (visible, self.anchors.assign(&for_anchor)),
         };
         let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
         self.blocks.push(Block::Heading { level: heading.depth, text, anchor });
     }
 
-    /// A node's source, rewritten, and without the marks of the containers it stands in.
-    fn text(&self, node: &Node) -> String {
+    /// Returns the source of a node, rewritten, and without the marks of the containers around the node.
+    fn text_of(&self, node: &Node) -> String {
         let Some(position) = node.position() else { return String::new() };
         let mut edits = Vec::new();
-        self.edit(node, &mut edits);
+        self.collect_edits(node, &mut edits);
         let range = position.start.offset..position.end.offset;
-        let edited = apply(self.source, range, edits);
-        unindented(&edited, position.start.column.saturating_sub(1))
+        let edited = apply_edits(self.source, range, edits);
+        strip_container_marks(&edited, position.start.column.saturating_sub(1))
             .trim_end()
             .trim_start_matches([' ', '\t'])
             .to_owned()
     }
 
-    /// What has to change in a node's source.
-    fn edit(&self, node: &Node, edits: &mut Vec<Edit>) {
-        let Some(range) = range(node) else { return };
-        let gone = |edits: &mut Vec<Edit>, text: String| edits.push((range.clone(), text));
+    /// Collects what has to change in the source of a node.
+    fn collect_edits(&self, node: &Node, edits: &mut Vec<Edit>) {
+        let Some(range) = source_range(node) else { return };
+        let replace = |edits: &mut Vec<Edit>, text: String| edits.push((range.clone(), text));
         match node {
-            Node::Link(link) => self.link(node, &link.url, edits),
+            Node::Link(link) => self.edit_link(node, &link.url, edits),
             Node::LinkReference(link) => {
                 let target = self.definitions.iter().find(|(id, _)| *id == link.identifier);
                 match target.map(|(_, url)| url.clone()) {
-                    Some(url) => self.link(node, &url, edits),
-                    None => self.children(node, edits),
+                    Some(url) => self.edit_link(node, &url, edits),
+                    None => self.edit_children(node, edits),
                 }
             }
-            Node::Image(image) => gone(edits, image.alt.clone()),
-            Node::ImageReference(image) => gone(edits, image.alt.clone()),
-            Node::MdxJsxTextElement(element) => self.unwrap(node, shown(&element.attributes).collect(), edits),
-            Node::MdxJsxFlowElement(element) => self.unwrap(node, shown(&element.attributes).collect(), edits),
-            Node::MdxTextExpression(expression) => gone(edits, literal(&expression.value)),
-            Node::MdxFlowExpression(expression) => gone(edits, literal(&expression.value)),
-            Node::Html(html) => gone(edits, without_tags(&html.value)),
-            Node::MdxjsEsm(_) | Node::Definition(_) | Node::ThematicBreak(_) | Node::FootnoteReference(_) => {
-                gone(edits, String::new());
+            Node::Image(image) => replace(edits, image.alt.clone()),
+            Node::ImageReference(image) => replace(edits, image.alt.clone()),
+            Node::MdxJsxTextElement(element) => {
+                self.edit_tags(node, visible_attributes(&element.attributes).collect(), edits)
             }
-            _ => self.children(node, edits),
+            Node::MdxJsxFlowElement(element) => {
+                self.edit_tags(node, visible_attributes(&element.attributes).collect(), edits)
+            }
+            Node::MdxTextExpression(expression) => replace(edits, string_literal(&expression.value)),
+            Node::MdxFlowExpression(expression) => replace(edits, string_literal(&expression.value)),
+            Node::Html(html) => replace(edits, strip_tags(&html.value)),
+            Node::MdxjsEsm(_) | Node::Definition(_) | Node::ThematicBreak(_) | Node::FootnoteReference(_) => {
+                replace(edits, String::new());
+            }
+            _ => self.edit_children(node, edits),
         }
     }
 
-    fn children(&self, node: &Node, edits: &mut Vec<Edit>) {
-        node.children().into_iter().flatten().for_each(|child| self.edit(child, edits));
+    /// Collects the edits of a node's children.
+    fn edit_children(&self, node: &Node, edits: &mut Vec<Edit>) {
+        node.children().into_iter().flatten().for_each(|child| self.collect_edits(child, edits));
     }
 
-    fn link(&self, node: &Node, url: &str, edits: &mut Vec<Edit>) {
-        let target = match self.reading.links {
+    /// Replaces the target of a link, or the link by its text; an address that is its own text stays.
+    fn edit_link(&self, node: &Node, url: &str, edits: &mut Vec<Edit>) {
+        let target = match self.options.links {
             Links::Drop => None,
             Links::Keep(target) => Some(target(url)),
         };
-        let Some(range) = range(node) else { return };
-        let is_literal = inner(node).is_none_or(|inner| inner == range);
+        let Some(range) = source_range(node) else { return };
+        let is_literal = content_range(node).is_none_or(|content| content == range);
         match target {
             _ if is_literal => {}
             Some(target) => {
-                let inner = inner(node).unwrap_or(range.clone());
-                edits.push((range.start..inner.start, "[".to_owned()));
-                self.children(node, edits);
-                edits.push((inner.end..range.end, format!("](<{}>)", target.replace(['<', '>', '\n'], ""))));
+                let content = content_range(node).unwrap_or(range.clone());
+                edits.push((range.start..content.start, "[".to_owned()));
+                self.edit_children(node, edits);
+                edits.push((content.end..range.end, format!("](<{}>)", target.replace(['<', '>', '\n'], ""))));
             }
-            None => self.unwrap(node, Vec::new(), edits),
+            None => self.edit_tags(node, Vec::new(), edits),
         }
     }
 
-    /// Cuts away what stands around a node's children, its tags.
-    fn unwrap(&self, node: &Node, shown: Vec<String>, edits: &mut Vec<Edit>) {
-        let Some(range) = range(node) else { return };
-        let shown = shown.join(" ");
-        match inner(node) {
-            Some(inner) => {
-                let lead = if shown.is_empty() { shown } else { format!("{shown} ") };
-                edits.push((range.start..inner.start, lead));
-                self.children(node, edits);
-                edits.push((inner.end..range.end, String::new()));
+    /// Removes the tags around a node's children, and puts the visible attributes before the children.
+    fn edit_tags(&self, node: &Node, attributes: Vec<String>, edits: &mut Vec<Edit>) {
+        let Some(range) = source_range(node) else { return };
+        let attributes = attributes.join(" ");
+        match content_range(node) {
+            Some(content) => {
+                let lead = if attributes.is_empty() { attributes } else { format!("{attributes} ") };
+                edits.push((range.start..content.start, lead));
+                self.edit_children(node, edits);
+                edits.push((content.end..range.end, String::new()));
             }
-            None => edits.push((range, shown)),
+            None => edits.push((range, attributes)),
         }
     }
 }
 
-fn range(node: &Node) -> Option<Range<usize>> {
+/// Returns the place of a node in the source.
+fn source_range(node: &Node) -> Option<Range<usize>> {
     node.position().map(|position| position.start.offset..position.end.offset)
 }
 
-/// From the first child's beginning to the last one's end.
-fn inner(node: &Node) -> Option<Range<usize>> {
+/// Returns the place of a node's children: from the beginning of the first to the end of the last.
+fn content_range(node: &Node) -> Option<Range<usize>> {
     let children = node.children()?;
-    Some(range(children.first()?)?.start..range(children.last()?)?.end)
+    Some(source_range(children.first()?)?.start..source_range(children.last()?)?.end)
 }
 
+/// Returns true if a node is a heading or holds one.
 fn has_heading(node: &Node) -> bool {
     matches!(node, Node::Heading(_)) || node.children().into_iter().flatten().any(has_heading)
 }
 
-/// A node's text as Docusaurus counts it for an anchor: expressions and comments by their source, directives not at all.
-fn counted(node: &Node) -> String {
+/// Returns the text of a node from which Docusaurus makes an anchor: expressions and comments count with their source,
+/// directives do not count.
+fn anchor_text(node: &Node) -> String {
     match node {
         Node::Text(text) => DIRECTIVE.replace_all(&text.value, "$1$3$4").into_owned(),
         Node::InlineCode(code) => code.value.clone(),
@@ -260,23 +274,23 @@ fn counted(node: &Node) -> String {
         Node::Html(html) => html.value.clone(),
         Node::Image(image) => image.alt.clone(),
         Node::ImageReference(image) => image.alt.clone(),
-        _ => node.children().into_iter().flatten().map(counted).collect(),
+        _ => node.children().into_iter().flatten().map(anchor_text).collect(),
     }
 }
 
-/// A node's text as a reader sees it.
-fn seen(node: &Node) -> String {
+/// Returns the text of a node as a reader sees it.
+fn visible_text(node: &Node) -> String {
     match node {
         Node::Text(text) => text.value.clone(),
         Node::InlineCode(code) => code.value.clone(),
-        Node::MdxTextExpression(expression) => literal(&expression.value),
+        Node::MdxTextExpression(expression) => string_literal(&expression.value),
         Node::Image(image) => image.alt.clone(),
         Node::ImageReference(image) => image.alt.clone(),
-        _ => node.children().into_iter().flatten().map(seen).collect(),
+        _ => node.children().into_iter().flatten().map(visible_text).collect(),
     }
 }
 
-/// The id in a comment at a heading's end, `{/* #own */}`.
+/// Returns the id in a comment at the end of a heading, `{/* #own */}`.
 fn comment_id(last: Option<&Node>) -> Option<String> {
     let Some(Node::MdxTextExpression(expression)) = last else { return None };
     let comment = expression.value.trim().strip_prefix("/*")?.strip_suffix("*/")?.trim();
@@ -284,17 +298,17 @@ fn comment_id(last: Option<&Node>) -> Option<String> {
     Some(id.to_owned())
 }
 
-/// The id at a heading's end in Docusaurus' own form, `{#own}`.
+/// Returns the id at the end of a heading in Docusaurus' own form, `{#own}`.
 fn classic_id(text: &str) -> Option<String> {
     let (_, id) = text.strip_suffix('}')?.rsplit_once("{#")?;
     (!id.is_empty() && !id.contains('}')).then(|| id.trim().to_owned())
 }
 
-/// The attributes of a component that a reader sees, as text.
-fn shown(attributes: &[AttributeContent]) -> impl Iterator<Item = String> + '_ {
+/// Returns the attributes of a component that a reader sees, as text.
+fn visible_attributes(attributes: &[AttributeContent]) -> impl Iterator<Item = String> + '_ {
     attributes.iter().filter_map(|attribute| match attribute {
         AttributeContent::Property(MdxJsxAttribute { name, value: Some(AttributeValue::Literal(text)) })
-            if SHOWN_ATTRIBUTES.contains(&name.as_str()) && !text.trim().is_empty() =>
+            if VISIBLE_ATTRIBUTES.contains(&name.as_str()) && !text.trim().is_empty() =>
         {
             Some(format!("**{}**", text.trim()))
         }
@@ -302,14 +316,15 @@ fn shown(attributes: &[AttributeContent]) -> impl Iterator<Item = String> + '_ {
     })
 }
 
-/// The text of an expression that is nothing but a string.
-fn literal(expression: &str) -> String {
+/// Returns the text of an expression that is a single string; an empty text for any other expression.
+fn string_literal(expression: &str) -> String {
     let text = expression.trim();
     let quoted = ['"', '\'', '`'].iter().find_map(|quote| text.strip_prefix(*quote)?.strip_suffix(*quote));
     quoted.filter(|text| !text.contains("${")).unwrap_or_default().to_owned()
 }
 
-fn without_tags(html: &str) -> String {
+/// Removes the tags from a piece of HTML.
+fn strip_tags(html: &str) -> String {
     let mut text = String::new();
     let mut in_tag = false;
     for c in html.chars() {
@@ -323,7 +338,9 @@ fn without_tags(html: &str) -> String {
     text
 }
 
-fn apply(source: &str, range: Range<usize>, mut edits: Vec<Edit>) -> String {
+/// Returns a range of the source with the edits applied. Of edits that overlap the first counts, and edits outside the
+/// range do not count.
+fn apply_edits(source: &str, range: Range<usize>, mut edits: Vec<Edit>) -> String {
     edits.sort_by_key(|(place, _)| (place.start, place.end));
     let (mut out, mut done) = (String::new(), range.start);
     for (place, text) in edits {
@@ -338,8 +355,9 @@ fn apply(source: &str, range: Range<usize>, mut edits: Vec<Edit>) -> String {
     out
 }
 
-/// Takes the marks and the indentation of the containers from every line but the first, which begins after them.
-fn unindented(text: &str, columns: usize) -> String {
+/// Removes the marks and the indentation of the containers from the second and all later lines; the first line begins
+/// after them. `columns` is the width of both.
+fn strip_container_marks(text: &str, columns: usize) -> String {
     let lines = text.split_inclusive('\n').enumerate().map(|(index, line)| {
         let marks = line.bytes().take(if index == 0 { 0 } else { columns });
         let marks = marks.take_while(|byte| matches!(byte, b' ' | b'\t' | b'>')).count();
@@ -353,7 +371,7 @@ mod tests {
     use super::*;
 
     fn read_as(body: &str, syntax: Syntax, links: &Links<'_>) -> Result<Vec<Block>, String> {
-        read(body, &Reading { syntax, links, partial: &|_| Ok(Vec::new()) })
+        read_blocks(body, &MarkdownOptions { syntax, links, imported_blocks: &|_| Ok(Vec::new()) })
     }
 
     fn blocks(body: &str) -> Vec<String> {

@@ -1,80 +1,80 @@
-//! The addresses and anchors that Docusaurus 3 gives to Markdown files and their headings. No I/O.
+//! Computes the addresses and anchors that Docusaurus 3 gives to Markdown files and their headings. No I/O.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use regex::Regex;
 
-use super::matter::Matter;
-use super::pattern;
+use super::front_matter::FrontMatter;
+use super::pattern::compile_pattern;
 
-/// A number in front of a name that only orders it, as in `01-intro` (plugin-content-docs, `numberPrefix`).
-static NUMBER_PREFIX: LazyLock<Regex> = LazyLock::new(|| pattern(r"^[0-9]+\s*[-_.]+\s*([^-_.\s].*)$"));
-/// Dates and versions begin with numbers that mean something.
-static DATE_OR_VERSION: LazyLock<Regex> = LazyLock::new(|| pattern(r"^[0-9]+[-_.][0-9]+"));
-/// What github-slugger 1.5 drops: all but letters, marks, decimal digits, connectors such as `_`, hyphens and spaces of
-/// Unicode 13.
+/// Number in front of a name that only orders the name, as in `01-intro` (plugin-content-docs, `numberPrefix`).
+static NUMBER_PREFIX: LazyLock<Regex> = LazyLock::new(|| compile_pattern(r"^[0-9]+\s*[-_.]+\s*([^-_.\s].*)$"));
+/// Beginning of a date or a version, whose numbers are part of the name.
+static DATE_OR_VERSION: LazyLock<Regex> = LazyLock::new(|| compile_pattern(r"^[0-9]+[-_.][0-9]+"));
+/// Characters that github-slugger 1.5 drops: all but letters, marks, decimal digits, connectors such as `_`, hyphens and
+/// spaces of Unicode 13.
 static NOT_IN_SLUG: LazyLock<Regex> =
-    LazyLock::new(|| pattern(r"[^\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\- ]|\P{Age:13.0}"));
+    LazyLock::new(|| compile_pattern(r"[^\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\- ]|\P{Age:13.0}"));
 
-/// A file's name without its extension.
-pub fn stem(file: &str) -> &str {
+/// Returns the name of a file without its extension.
+fn file_stem(file: &str) -> &str {
     let name = file.rsplit('/').next().unwrap_or(file);
     name.strip_suffix(".mdx").or_else(|| name.strip_suffix(".md")).unwrap_or(name)
 }
 
-/// A name without the number that orders it.
-pub fn without_number_prefix(name: &str) -> &str {
+/// Removes the number that orders a name.
+fn strip_number_prefix(name: &str) -> &str {
     if DATE_OR_VERSION.is_match(name) {
         return name;
     }
     NUMBER_PREFIX.captures(name).and_then(|found| found.get(1)).map_or(name, |rest| rest.as_str())
 }
 
-/// The name of a page that has no other title: its id, or its file's name.
-pub fn name(file: &str, matter: &Matter) -> String {
-    let stem = stem(file);
-    let plain = if matter.keeps_numbers { stem } else { without_number_prefix(stem) };
-    matter.id.clone().unwrap_or_else(|| plain.to_owned())
+/// Returns the name of a page that has no other title: its id, or the name of its file.
+pub(super) fn page_name(file: &str, front_matter: &FrontMatter) -> String {
+    let stem = file_stem(file);
+    let plain = if front_matter.keeps_numbers { stem } else { strip_number_prefix(stem) };
+    front_matter.id.clone().unwrap_or_else(|| plain.to_owned())
 }
 
-/// Where the page of `file` (relative, with `/`) is, under the route base `base`.
-pub fn address(base: &str, file: &str, matter: &Matter) -> String {
+/// Returns the path of the page of `file` (relative, with `/`) under the route base `base`.
+pub(super) fn page_address(base: &str, file: &str, front_matter: &FrontMatter) -> String {
     let folder = file.rsplit_once('/').map_or("", |(folder, _)| folder);
-    let plain = |name| if matter.keeps_numbers { name } else { without_number_prefix(name) };
+    let plain = |name| if front_matter.keeps_numbers { name } else { strip_number_prefix(name) };
     let mut from: String =
         folder.split('/').filter(|name| !name.is_empty()).map(|n| format!("/{}", plain(n))).collect();
     from.push('/');
-    let path = match &matter.slug {
+    let path = match &front_matter.slug {
         Some(slug) if slug.starts_with('/') => slug.clone(),
-        Some(slug) => resolve(slug, &from),
-        None if is_index(stem(file), folder) => from,
-        None => resolve(&name(file, matter), &from),
+        Some(slug) => resolve_path(slug, &from),
+        None if is_index(file_stem(file), folder) => from,
+        None => resolve_path(&page_name(file, front_matter), &from),
     };
     let joined = format!("{}/{}", base.trim_end_matches('/'), path.trim_start_matches('/'));
     if joined.starts_with('/') { joined } else { format!("/{joined}") }
 }
 
-/// Whether a file stands for its folder: `index`, `README`, or a file named as the folder.
+/// Returns true if a file stands for its folder: `index`, `README`, or a file named as the folder.
 fn is_index(stem: &str, folder: &str) -> bool {
     let parent = folder.rsplit('/').next().unwrap_or_default();
     let stem = stem.to_lowercase();
     stem == "index" || stem == "readme" || (!parent.is_empty() && stem == parent.to_lowercase())
 }
 
-/// The file that a path in `file` names, below the same root. `@site/docs/x` is meant from the site's folder, whose first
-/// part is taken for the root's.
-pub fn neighbour(file: &str, path: &str) -> String {
+/// Returns the file that a path in `file` names, below the same root. `@site/docs/x` begins at the site's folder, and its first
+/// part is taken for the folder of the root.
+pub(super) fn resolve_file(file: &str, path: &str) -> String {
     if let Some((_, below)) = path.strip_prefix("@site/").and_then(|path| path.split_once('/')) {
-        return resolve(below, "").trim_start_matches('/').to_owned();
+        return resolve_path(below, "").trim_start_matches('/').to_owned();
     }
     let folder = file.rsplit_once('/').map_or("", |(folder, _)| folder);
     let from = if path.starts_with('/') { "" } else { folder };
-    resolve(path, from).trim_start_matches('/').to_owned()
+    resolve_path(path, from).trim_start_matches('/').to_owned()
 }
 
-/// A path from a folder, with `.` and `..` resolved.
-fn resolve(path: &str, from: &str) -> String {
+/// Returns a path from a folder, with `.` and `..` resolved.
+fn resolve_path(path: &str, from: &str) -> String {
     let mut parts: Vec<&str> = from.split('/').filter(|part| !part.is_empty()).collect();
     for part in path.split('/') {
         match part {
@@ -88,19 +88,19 @@ fn resolve(path: &str, from: &str) -> String {
     format!("/{}{slash}", parts.join("/"))
 }
 
-/// A heading's anchor as github-slugger makes it.
-pub fn slug(text: &str) -> String {
+/// Returns the anchor of a heading as github-slugger makes it.
+fn slugify(text: &str) -> String {
     NOT_IN_SLUG.replace_all(&text.to_lowercase(), "").replace(' ', "-")
 }
 
-/// The anchors of one page: the first `setup` stays, the next become `setup-1`, `setup-2`.
+/// Counts the anchors of one page: the first `setup` stays, the next become `setup-1`, `setup-2`.
 #[derive(Debug, Default)]
-pub struct Anchors(HashMap<String, usize>);
+pub(super) struct Anchors(HashMap<String, usize>);
 
 impl Anchors {
-    /// The anchor of the next heading.
-    pub fn next(&mut self, text: &str) -> String {
-        let slug = slug(text);
+    /// Returns the anchor of the next heading.
+    pub(super) fn assign(&mut self, text: &str) -> String {
+        let slug = slugify(text);
         let mut anchor = slug.clone();
         while self.0.contains_key(&anchor) {
             let count = self.0.entry(slug.clone()).or_default();
@@ -112,14 +112,14 @@ impl Anchors {
     }
 }
 
-/// What a link in the page of `file` becomes: one to another file leads to that file's page, which `page` knows by its
-/// path.
-pub fn link(target: &str, file: &str, page: impl Fn(&str) -> Option<String>) -> String {
+/// Rewrites a link in the page of `file`: a link to another file becomes one to the page of that file, whose address
+/// `address_of` gives by the file's path. Other links stay.
+pub(super) fn rewrite_link(target: &str, file: &str, address_of: impl Fn(&str) -> Option<String>) -> String {
     let (path, anchor) = target.split_once('#').map_or((target, None), |(path, anchor)| (path, Some(anchor)));
     if path.is_empty() || path.contains(':') {
         return target.to_owned();
     }
-    match (page(&neighbour(file, path)), anchor) {
+    match (address_of(&resolve_file(file, path)), anchor) {
         (Some(page), Some(anchor)) => format!("{page}#{anchor}"),
         (Some(page), None) => page,
         (None, _) => target.to_owned(),
@@ -150,12 +150,12 @@ mod tests {
             ("Ein Blatt/Übung.md", None, None, "/docs/Ein Blatt/Übung"),
         ] {
             let owned = |text: Option<&str>| text.map(str::to_owned);
-            let matter = Matter { id: owned(id), slug: owned(slug), ..Matter::default() };
-            assert_eq!(address("/docs", file, &matter), expected, "{file} {slug:?}");
+            let front_matter = FrontMatter { id: owned(id), slug: owned(slug), ..FrontMatter::default() };
+            assert_eq!(page_address("/docs", file, &front_matter), expected, "{file} {slug:?}");
         }
-        assert_eq!(address("/", "a.md", &Matter::default()), "/a");
-        let keeps = Matter { keeps_numbers: true, ..Matter::default() };
-        assert_eq!(address("/docs", "01-a/02-b.md", &keeps), "/docs/01-a/02-b");
+        assert_eq!(page_address("/", "a.md", &FrontMatter::default()), "/a");
+        let keeps = FrontMatter { keeps_numbers: true, ..FrontMatter::default() };
+        assert_eq!(page_address("/docs", "01-a/02-b.md", &keeps), "/docs/01-a/02-b");
     }
 
     #[test]
@@ -169,31 +169,32 @@ mod tests {
             ("#here", "#here"),
             ("other.md", "other.md"),
         ] {
-            assert_eq!(link(target, "guides/start.md", page), expected, "{target}");
+            assert_eq!(rewrite_link(target, "guides/start.md", page), expected, "{target}");
         }
     }
 
-    /// Pairs of texts: what goes in, and what comes out of Docusaurus' own packages.
-    fn facts(json: &str) -> Vec<(String, String)> {
+    /// Reads pairs of texts: the input and the output of Docusaurus' own packages.
+    fn read_facts(json: &str) -> Vec<(String, String)> {
         serde_json::from_str(json).unwrap()
     }
 
     #[test]
     fn slugs_and_number_prefixes_are_those_of_the_installed_docusaurus() {
-        let slugs = facts(include_str!("../../tests/docusaurus/slugs.json"));
-        let prefixes = facts(include_str!("../../tests/docusaurus/prefixes.json"));
+        let slugs = read_facts(include_str!("../../tests/docusaurus/slugs.json"));
+        let prefixes = read_facts(include_str!("../../tests/docusaurus/prefixes.json"));
         assert!(slugs.len() > 100 && prefixes.len() > 30);
-        let wrong_slugs = slugs.iter().filter(|(text, expected)| slug(text) != *expected).map(|(text, _)| text);
+        let wrong_slugs =
+            slugs.iter().filter(|(text, expected)| slugify(text) != *expected).map(|(text, _)| text);
         assert_eq!(wrong_slugs.collect::<Vec<_>>(), Vec::<&String>::new());
         for (name, expected) in prefixes {
-            assert_eq!(without_number_prefix(&name), expected, "{name}");
+            assert_eq!(strip_number_prefix(&name), expected, "{name}");
         }
     }
 
     #[test]
     fn repeated_headings_get_numbers() {
         let mut anchors = Anchors::default();
-        let made: Vec<String> = ["A", "A", "A-1", "A"].iter().map(|text| anchors.next(text)).collect();
+        let made: Vec<String> = ["A", "A", "A-1", "A"].iter().map(|text| anchors.assign(text)).collect();
         assert_eq!(made, ["a", "a-1", "a-1-1", "a-2"]);
     }
 }

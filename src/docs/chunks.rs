@@ -1,40 +1,43 @@
-//! A page's blocks as chunks: what is embedded, retrieved and cited. No I/O.
+//! Cuts the blocks of a page into chunks, which are embedded, retrieved and cited. No I/O.
 //!
 //! A chunk stands under one heading and never crosses the next. It grows block by block up to a size at which it is still
 //! about one thing; a code block stays whole as long as an embedding model can read it.
 
-use super::markdown::Block;
-use crate::provider::{MAX_EMBEDDED_TOKENS, estimated_tokens};
+use super::blocks::Block;
+use crate::text::{clip_tokens, estimate_tokens};
 
-/// Estimated tokens at which a chunk is full.
+/// Longest text, in estimated tokens, that every embedding model in use reads whole. A passage with its title and headings
+/// stays below it, unless its title and its description are very long.
+pub const MAX_PASSAGE_TOKENS: usize = 2_048;
+/// Size at which a chunk is full, in estimated tokens.
 const MAX_CHUNK_TOKENS: usize = 600;
-/// Estimated tokens that are left for title and headings, which are embedded with every chunk.
+/// Space for title and headings, which are embedded with every chunk, in estimated tokens.
 const HEADING_TOKENS: usize = 256;
-/// Estimated tokens of a code block that is not cut apart.
-const MAX_CODE_TOKENS: usize = MAX_EMBEDDED_TOKENS - HEADING_TOKENS;
+/// Longest code block that stays whole, in estimated tokens; a longer one is cut between lines.
+const MAX_CODE_TOKENS: usize = MAX_PASSAGE_TOKENS - HEADING_TOKENS;
 
-/// A piece of a page under one heading.
+/// Holds a piece of a page under one heading.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Chunk {
-    /// The headings it stands under, outermost first, without the page's title.
+pub struct PageChunk {
+    /// Headings above the piece, outermost first, without the page's title.
     pub section: Vec<String>,
     /// Anchor of the innermost heading; `None` before the first one.
     pub anchor: Option<String>,
-    /// Its Markdown.
+    /// Markdown of the piece.
     pub text: String,
 }
 
 /// Cuts a page's blocks into chunks, in the order of the text.
-pub fn chunks(blocks: Vec<Block>) -> Vec<Chunk> {
+pub(super) fn cut_into_chunks(blocks: Vec<Block>) -> Vec<PageChunk> {
     let mut chunks = Vec::new();
     let mut path: Vec<(u8, String)> = Vec::new();
     let mut anchor = None;
     let mut texts = Vec::new();
     let mut close = |path: &[(u8, String)], anchor: &Option<String>, texts: &mut Vec<String>| {
         let section: Vec<String> = path.iter().map(|(_, text)| text.clone()).collect();
-        let pieces = std::mem::take(texts).into_iter().flat_map(|block| split(&block));
-        let packed = pack(pieces, "\n\n", MAX_CHUNK_TOKENS).into_iter();
-        chunks.extend(packed.map(|text| Chunk { section: section.clone(), anchor: anchor.clone(), text }));
+        let pieces = std::mem::take(texts).into_iter().flat_map(|block| split_block(&block));
+        let packed = pack_pieces(pieces, "\n\n", MAX_CHUNK_TOKENS).into_iter();
+        chunks.extend(packed.map(|text| PageChunk { section: section.clone(), anchor: anchor.clone(), text }));
     };
     for block in blocks {
         match block {
@@ -42,7 +45,7 @@ pub fn chunks(blocks: Vec<Block>) -> Vec<Chunk> {
             Block::Heading { level, text, anchor: own } => {
                 close(&path, &anchor, &mut texts);
                 path.retain(|(outer, _)| *outer < level);
-                // The page's own title; Docusaurus gives it no anchor.
+                // Level 1 is the page's own title, to which Docusaurus gives no anchor.
                 anchor = (level > 1 && !own.is_empty()).then_some(own);
                 if level > 1 {
                     path.push((level, text));
@@ -54,12 +57,12 @@ pub fn chunks(blocks: Vec<Block>) -> Vec<Chunk> {
     chunks
 }
 
-/// Joins pieces as long as `max` estimated tokens allow it.
-fn pack(pieces: impl Iterator<Item = String>, separator: &str, max: usize) -> Vec<String> {
+/// Joins neighbouring pieces while they fit in `max` estimated tokens together.
+fn pack_pieces(pieces: impl Iterator<Item = String>, separator: &str, max: usize) -> Vec<String> {
     let mut packed: Vec<String> = Vec::new();
     let mut room = 0;
     for piece in pieces {
-        let tokens = estimated_tokens(&piece) + 1;
+        let tokens = estimate_tokens(&piece) + 1;
         match packed.last_mut() {
             Some(last) if tokens <= room => {
                 last.push_str(separator);
@@ -75,13 +78,14 @@ fn pack(pieces: impl Iterator<Item = String>, separator: &str, max: usize) -> Ve
     packed
 }
 
-/// A block as it is if it fits, else cut between lines; code and tables keep their first and last lines in every part.
-fn split(block: &str) -> Vec<String> {
+/// Returns a block whole if it fits, else cuts it between lines. Every part of a code block repeats its fences, and every
+/// part of a table its head.
+fn split_block(block: &str) -> Vec<String> {
     let mut lines: Vec<&str> = block.lines().collect();
     let first = lines.first().map_or("", |line| line.trim_start());
     let is_code = is_fence(first);
     let max = if is_code { MAX_CODE_TOKENS } else { MAX_CHUNK_TOKENS };
-    if estimated_tokens(block) <= max {
+    if estimate_tokens(block) <= max {
         return vec![block.to_owned()];
     }
     let rule = |line: &&str| line.contains('-') && line.chars().all(|c| matches!(c, '|' | '-' | ':' | ' '));
@@ -93,20 +97,20 @@ fn split(block: &str) -> Vec<String> {
         _ => (Vec::new(), None),
     };
     let (head, tail) = (head.join("\n"), tail.unwrap_or_default());
-    let room = MAX_CHUNK_TOKENS.saturating_sub(estimated_tokens(&head) + estimated_tokens(tail)).max(64);
+    let room = MAX_CHUNK_TOKENS.saturating_sub(estimate_tokens(&head) + estimate_tokens(tail)).max(64);
     let whole = |part: String| {
         let parts = [head.as_str(), &part, tail].into_iter().filter(|part| !part.is_empty());
         parts.collect::<Vec<_>>().join("\n")
     };
-    let units = if is_code { lines.into_iter().map(str::to_owned).collect() } else { units(&lines) };
+    let units = if is_code { lines.into_iter().map(str::to_owned).collect() } else { units_of(&lines) };
     let pieces =
-        units.into_iter().flat_map(|unit| if unit.contains('\n') { vec![unit] } else { slices(&unit, room) });
-    let parts = pack(pieces, "\n", room).into_iter().filter(|part| !part.trim().is_empty());
+        units.into_iter().flat_map(|unit| if unit.contains('\n') { vec![unit] } else { cut_line(&unit, room) });
+    let parts = pack_pieces(pieces, "\n", room).into_iter().filter(|part| !part.trim().is_empty());
     parts.map(whole).collect()
 }
 
-/// Lines as they are, but the code among them whole as long as a model can read it.
-fn units(lines: &[&str]) -> Vec<String> {
+/// Splits a block into the units that parts are packed of: single lines, and whole code blocks while a model can read them.
+fn units_of(lines: &[&str]) -> Vec<String> {
     let mut units: Vec<String> = Vec::new();
     let mut code: Option<Vec<&str>> = None;
     for line in lines {
@@ -116,33 +120,35 @@ fn units(lines: &[&str]) -> Vec<String> {
             (Some(block), false) => block.push(line),
             (Some(block), true) => {
                 block.push(line);
-                units.extend(whole_or_lines(block));
+                units.extend(code_units(block));
                 code = None;
             }
         }
     }
-    units.extend(code.iter().flat_map(|block| whole_or_lines(block)));
+    units.extend(code.iter().flat_map(|block| code_units(block)));
     units
 }
 
+/// Returns true if a line opens or closes a code block.
 fn is_fence(line: &str) -> bool {
     line.trim_start().starts_with("```") || line.trim_start().starts_with("~~~")
 }
 
-fn whole_or_lines(block: &[&str]) -> Vec<String> {
+/// Returns a code block as one unit if a model can read it, else its lines.
+fn code_units(block: &[&str]) -> Vec<String> {
     let whole = block.join("\n");
-    if estimated_tokens(&whole) <= MAX_CODE_TOKENS {
+    if estimate_tokens(&whole) <= MAX_CODE_TOKENS {
         return vec![whole];
     }
     block.iter().map(|line| (*line).to_owned()).collect()
 }
 
-/// A line in pieces that fit, cut after sentences or words where it has them.
-fn slices(line: &str, room: usize) -> Vec<String> {
+/// Cuts a line into pieces that fit, after a sentence or a word if there is one.
+fn cut_line(line: &str, room: usize) -> Vec<String> {
     let mut pieces = Vec::new();
     let mut rest = line;
-    while estimated_tokens(rest) > room {
-        let most = crate::provider::clip_tokens(rest, room);
+    while estimate_tokens(rest) > room {
+        let most = clip_tokens(rest, room);
         let sentence = most
             .rfind(['.', '!', '?', '。'])
             .map(|at| at + most[at..].chars().next().map_or(1, char::len_utf8));
@@ -180,7 +186,7 @@ mod tests {
             text("d"),
         ];
         let made: Vec<_> =
-            chunks(blocks).into_iter().map(|c| (c.section.join("/"), c.anchor, c.text)).collect();
+            cut_into_chunks(blocks).into_iter().map(|c| (c.section.join("/"), c.anchor, c.text)).collect();
         let expected = [("", None, "Intro."), ("A/B", Some("b"), "b\n\nc"), ("C", Some("c"), "d")];
         let expected = expected.map(|(s, a, t)| (s.to_owned(), a.map(str::to_owned), t.to_owned()));
         assert_eq!(made, expected);
@@ -189,18 +195,18 @@ mod tests {
     #[test]
     fn a_code_block_stays_whole_while_a_model_can_read_it() {
         let code = format!("```js\n{}```", "const a = 1;\n".repeat(300));
-        assert!(estimated_tokens(&code) > MAX_CHUNK_TOKENS && estimated_tokens(&code) < MAX_CODE_TOKENS);
-        assert_eq!(chunks(vec![text(&code)])[0].text, code);
+        assert!(estimate_tokens(&code) > MAX_CHUNK_TOKENS && estimate_tokens(&code) < MAX_CODE_TOKENS);
+        assert_eq!(cut_into_chunks(vec![text(&code)])[0].text, code);
     }
 
     #[test]
     fn code_in_a_long_list_is_not_cut_apart() {
         let step = format!("1. Do this:\n\n   ```sh\n{}   ```\n", "   run it\n".repeat(60));
-        let parts = chunks(vec![text(&step.repeat(8))]);
+        let parts = cut_into_chunks(vec![text(&step.repeat(8))]);
         assert!(parts.len() > 2);
         assert!(parts.iter().all(|part| part.text.matches("```").count() % 2 == 0), "{parts:?}");
         let open = format!("```sh\n{}", "run it\n".repeat(2_000));
-        let last = chunks(vec![text(&open)]).pop().unwrap();
+        let last = cut_into_chunks(vec![text(&open)]).pop().unwrap();
         assert!(last.text.ends_with("run it"), "an open fence has no last line to repeat");
     }
 
@@ -209,16 +215,16 @@ mod tests {
         let code = format!("```js\n{}```", "const a = 1;\n".repeat(2_000));
         let table = format!("| a | b |\n|---|---|\n{}", "| some | cells |\n".repeat(500));
         for (block, head, tail) in [(code, "```js\n", "```"), (table, "| a | b |\n|---|---|\n", "|")] {
-            let parts = split(&block);
+            let parts = split_block(&block);
             assert!(parts.len() > 2);
             for part in parts {
                 assert!(part.starts_with(head) && part.ends_with(tail), "{part}");
-                assert!(estimated_tokens(&part) <= MAX_CHUNK_TOKENS + 2, "{}", estimated_tokens(&part));
+                assert!(estimate_tokens(&part) <= MAX_CHUNK_TOKENS + 2, "{}", estimate_tokens(&part));
             }
         }
         for long in ["One sentence. ".repeat(600), "语".repeat(5_000), "x".repeat(20_000)] {
-            let parts = chunks(vec![text(&long)]);
-            assert!(parts.iter().all(|chunk| estimated_tokens(&chunk.text) <= MAX_CHUNK_TOKENS + 2));
+            let parts = cut_into_chunks(vec![text(&long)]);
+            assert!(parts.iter().all(|chunk| estimate_tokens(&chunk.text) <= MAX_CHUNK_TOKENS + 2));
             let whole: String = parts.iter().map(|chunk| chunk.text.replace([' ', '\n'], "")).collect();
             assert_eq!(whole, long.replace(' ', ""), "nothing is lost");
         }

@@ -1,39 +1,41 @@
-//! The Markdown parser as Docusaurus sets it up. No I/O.
+//! Parses Markdown and MDX with the settings of Docusaurus. No I/O.
 
 use markdown::mdast::Node;
 use markdown::{Constructs, MdxSignal, ParseOptions};
 
-/// How a body is read.
+/// Names the syntax a body is parsed as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Syntax {
-    /// It must be MDX.
+pub(super) enum Syntax {
+    /// MDX; anything else is an error.
     Mdx,
-    /// MDX, or where it is none, Markdown with HTML.
+    /// MDX, or Markdown with HTML if the body is not valid MDX.
     Either,
-    /// Markdown with HTML, where `<` and `{` mean nothing to MDX.
+    /// Markdown with HTML, where `<` and `{` have no meaning of MDX.
     Markdown,
 }
 
-/// The syntax tree of a body.
+/// Parses a body into a syntax tree.
 ///
 /// # Errors
 ///
-/// Where the MDX is broken, and how.
-pub fn parse(source: &str, syntax: Syntax) -> Result<Node, String> {
+/// Returns where the MDX is broken, and how.
+pub(super) fn parse(source: &str, syntax: Syntax) -> Result<Node, String> {
     match syntax {
         Syntax::Markdown => parse_as(source, ParseOptions::gfm()),
-        Syntax::Mdx => parse_as(source, mdx()),
-        Syntax::Either => parse_as(source, mdx()).or_else(|_| parse_as(source, ParseOptions::gfm())),
+        Syntax::Mdx => parse_as(source, mdx_options()),
+        Syntax::Either => parse_as(source, mdx_options()).or_else(|_| parse_as(source, ParseOptions::gfm())),
     }
 }
 
-/// A text of a page as HTML; tags in it come out as text, and links with other schemes than the web's lead nowhere.
-pub fn html(text: &str) -> String {
+/// Renders a text of a page as HTML. Tags in the text are shown as text, and links with schemes other than the web's lead
+/// nowhere. A text on which the parser panics becomes empty.
+pub(super) fn to_html(text: &str) -> String {
     let html = std::panic::catch_unwind(|| markdown::to_html_with_options(text, &markdown::Options::gfm()));
     html.ok().and_then(Result::ok).unwrap_or_default()
 }
 
-fn mdx() -> ParseOptions {
+/// Returns MDX and the extensions of GitHub's Markdown that Docusaurus turns on.
+fn mdx_options() -> ParseOptions {
     ParseOptions {
         constructs: Constructs {
             gfm_autolink_literal: true,
@@ -44,13 +46,13 @@ fn mdx() -> ParseOptions {
             gfm_task_list_item: true,
             ..Constructs::mdx()
         },
-        mdx_esm_parse: Some(Box::new(esm)),
+        mdx_esm_parse: Some(Box::new(end_esm)),
         ..ParseOptions::mdx()
     }
 }
 
-/// Imports and exports end at a blank line, unless a bracket is open there.
-fn esm(code: &str) -> MdxSignal {
+/// Ends imports and exports at a blank line, unless a bracket is open there.
+fn end_esm(code: &str) -> MdxSignal {
     let depth: i64 = code
         .chars()
         .map(|c| match c {
@@ -67,7 +69,7 @@ fn esm(code: &str) -> MdxSignal {
     }
 }
 
-/// The syntax tree; the parser's panics on odd input count as errors.
+/// Parses a source into a syntax tree; a panic of the parser on odd input counts as an error.
 fn parse_as(source: &str, options: ParseOptions) -> Result<Node, String> {
     let parsed =
         std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| markdown::to_mdast(source, &options)));

@@ -1,31 +1,31 @@
-//! The Markdown files of a documentation folder, as Docusaurus chooses them.
+//! Lists and reads the Markdown files of a documentation folder, as Docusaurus chooses them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use walkdir::{DirEntry, WalkDir};
 
-/// Bytes of a file that is still read; documentation pages have thousands.
+/// Largest file that is read, in bytes; a larger one is skipped with a sentence. Documentation pages have thousands.
 const MAX_FILE_BYTES: u64 = 4 * 1024 * 1024;
 
-/// A folder's files, sorted, and what could not be used.
+/// Holds the list of a folder's files, sorted, and the files that cannot be used.
 #[derive(Debug, Clone, Default)]
 pub struct Folder {
-    /// Where it is.
+    /// Path of the folder.
     pub path: PathBuf,
-    /// Paths below it, with `/`.
+    /// Paths of the files below the folder, with `/`.
     pub files: Vec<String>,
-    /// What was left out and should not have been.
-    pub skipped: Vec<Skipped>,
+    /// Files and folders that had to be left out.
+    pub skipped: Vec<SkippedFile>,
 }
 
-/// A file that is not indexed, and why.
+/// Names a file that is not indexed, and the reason.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{file}: {cause}")]
-pub struct Skipped {
-    /// Its path below the folder.
+pub struct SkippedFile {
+    /// Path of the file below the folder.
     pub file: String,
-    /// A sentence without its subject.
+    /// Reason, as a sentence about the file whose subject is "it" or a noun.
     pub cause: String,
 }
 
@@ -34,7 +34,7 @@ impl Folder {
     ///
     /// # Errors
     ///
-    /// That it is no folder, or holds no Markdown.
+    /// Returns a sentence if `path` is no folder, or holds no Markdown.
     pub fn open(path: &Path) -> Result<Self, String> {
         if !path.is_dir() {
             return Err(format!(
@@ -46,9 +46,9 @@ impl Folder {
         let walk = WalkDir::new(path).follow_links(true).sort_by_file_name().into_iter();
         for entry in walk.filter_entry(|entry| entry.depth() == 0 || is_public(entry)) {
             match entry {
-                Ok(entry) if entry.file_type().is_file() => folder.add(&entry),
+                Ok(entry) if entry.file_type().is_file() => folder.add_file(&entry),
                 Ok(_) => {}
-                Err(error) => folder.refuse(&error),
+                Err(error) => folder.skip_place(&error),
             }
         }
         if folder.files.is_empty() && folder.skipped.is_empty() {
@@ -57,12 +57,12 @@ impl Folder {
         Ok(folder)
     }
 
-    /// A file's source.
+    /// Reads the source of a file.
     ///
     /// # Errors
     ///
-    /// Why it cannot be read.
-    pub fn source(&self, file: &str) -> Result<String, Skipped> {
+    /// Returns the reason why the file cannot be read, is too large, or is not UTF-8.
+    pub fn read_source(&self, file: &str) -> Result<String, SkippedFile> {
         let path = self.path.join(file);
         let read = || -> Result<String, String> {
             let bytes = fs::metadata(&path).map_err(|error| error.to_string())?.len();
@@ -75,23 +75,25 @@ impl Folder {
                 format!("it is not UTF-8 (byte {}): save it as UTF-8", error.utf8_error().valid_up_to())
             })
         };
-        read().map_err(|cause| Skipped { file: file.to_owned(), cause })
+        read().map_err(|cause| SkippedFile { file: file.to_owned(), cause })
     }
 
-    fn add(&mut self, entry: &DirEntry) {
+    /// Lists a file if it is Markdown; a name that is not UTF-8 is skipped.
+    fn add_file(&mut self, entry: &DirEntry) {
         let below = entry.path().strip_prefix(&self.path).unwrap_or(entry.path());
         let name = below.to_string_lossy().replace(std::path::MAIN_SEPARATOR, "/");
         let is_markdown = [".md", ".mdx"].iter().any(|extension| name.ends_with(extension));
         match below.to_str() {
             Some(_) if is_markdown => self.files.push(name),
             None if is_markdown => {
-                self.skipped.push(Skipped { file: name, cause: "its name is not UTF-8".to_owned() });
+                self.skipped.push(SkippedFile { file: name, cause: "its name is not UTF-8".to_owned() });
             }
             _ => {}
         }
     }
 
-    fn refuse(&mut self, error: &walkdir::Error) {
+    /// Records a place that the walk could not enter or read.
+    fn skip_place(&mut self, error: &walkdir::Error) {
         let place = error.path().unwrap_or(&self.path);
         let file = place.strip_prefix(&self.path).unwrap_or(place).display().to_string();
         let cause = match (error.loop_ancestor(), error.io_error()) {
@@ -99,10 +101,11 @@ impl Folder {
             (None, Some(error)) => format!("it cannot be read: {error}"),
             (None, None) => error.to_string(),
         };
-        self.skipped.push(Skipped { file, cause });
+        self.skipped.push(SkippedFile { file, cause });
     }
 }
 
+/// Returns true if Docusaurus would look at a file or folder of this name.
 fn is_public(entry: &DirEntry) -> bool {
     let name = entry.file_name().to_string_lossy();
     let is_installed = entry.file_type().is_dir() && name == "node_modules";
@@ -148,8 +151,8 @@ mod tests {
         fs::write(folder.path().join("latin.md"), b"caf\xe9").unwrap();
         fs::File::create(folder.path().join("huge.md")).unwrap().set_len(50 * 1024 * 1024).unwrap();
         let open = Folder::open(folder.path()).unwrap();
-        assert!(open.source("latin.md").unwrap_err().to_string().contains("not UTF-8 (byte 3)"));
-        assert!(open.source("huge.md").unwrap_err().to_string().contains("at most 4 MiB"));
-        assert!(open.source("gone.md").is_err());
+        assert!(open.read_source("latin.md").unwrap_err().to_string().contains("not UTF-8 (byte 3)"));
+        assert!(open.read_source("huge.md").unwrap_err().to_string().contains("at most 4 MiB"));
+        assert!(open.read_source("gone.md").is_err());
     }
 }
