@@ -1,18 +1,10 @@
-//! The binary itself: how it ends, and what `check` prints.
+//! Checks the binary as a process: its exit codes, `--help`, and what `check` prints.
 
-use std::process::Output;
 use std::time::Duration;
 
-use crate::binary::{Binary, docent};
-use crate::fake_gemini::{DIMENSIONS, FakeGemini, embedding};
-use crate::fake_qdrant::{Behaviour, FakeQdrant};
-use crate::helpers::within;
-
-pub async fn run(arguments: &[&str], variables: &[(&str, &str)]) -> (Option<i32>, String) {
-    let (mut command, _folder) = docent(arguments, variables);
-    let Output { status, stdout, stderr } = within(command.output()).await.unwrap();
-    (status.code(), format!("{}{}", String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap()))
-}
+use crate::support::binary::{Binary, docent, run_to_end};
+use crate::support::fake_gemini::{DIMENSIONS, FakeGemini, embedding};
+use crate::support::fake_qdrant::{Behaviour, FakeQdrant};
 
 #[tokio::test]
 async fn wrong_settings_end_with_64_and_name_the_variable() {
@@ -38,7 +30,7 @@ async fn wrong_settings_end_with_64_and_name_the_variable() {
         (&["serve", "--port", "http"], with(&[("LOG_FORMAT", "xml")]), "PORT"),
         (&["dance"], vec![], "dance"),
     ] {
-        let (code, output) = run(arguments, &variables).await;
+        let (code, output) = run_to_end(arguments, &variables).await;
         assert_eq!(code, Some(64), "{arguments:?}: {output}");
         assert!(output.contains(named), "{named} is not named in: {output}");
         assert!(!output.contains("secret"), "{output}");
@@ -73,7 +65,7 @@ async fn a_dependency_that_stays_out_of_reach_ends_with_69() {
 #[tokio::test]
 async fn help_and_version_end_with_0() {
     for arguments in [&["--help"][..], &["serve", "--help"], &["--version"]] {
-        let (code, output) = run(arguments, &[("GEMINI_API_KEY", "AIza-secret")]).await;
+        let (code, output) = run_to_end(arguments, &[("GEMINI_API_KEY", "AIza-secret")]).await;
         assert_eq!(code, Some(0), "{output}");
         assert!(output.to_lowercase().contains("docent") && !output.contains("secret"), "{output}");
     }
@@ -95,7 +87,7 @@ async fn check_prints_what_serve_would_use() {
         ("QDRANT_URL", url.as_str()),
         ("QDRANT_VECTOR_NAME", "text"),
     ];
-    let (code, output) = run(&["check"], &variables).await;
+    let (code, output) = run_to_end(&["check"], &variables).await;
     assert_eq!(code, Some(0), "{output}");
     for part in [
         "collection \"docs\" at http://127.0.0.1",
@@ -118,7 +110,7 @@ async fn check_prints_what_serve_would_use() {
     for _ in 0..3 {
         gemini.on_embed(embedding(&serde_json::json!(elsewhere)));
     }
-    let (code, output) = run(&["check"], &variables).await;
+    let (code, output) = run_to_end(&["check"], &variables).await;
     assert_eq!(code, Some(0), "{output}");
     assert!(output.contains("do not look like this model's"), "{output}");
 }
@@ -132,35 +124,4 @@ async fn serve_answers_with_the_variables_alone() {
     let answer: serde_json::Value = request.send().await.unwrap().json().await.unwrap();
     assert_eq!(answer["response"], "Hello [1].");
     assert_eq!(answer["sources"][0]["url"], "https://docs.example/p1#part");
-}
-
-#[cfg(feature = "embedded")]
-#[tokio::test]
-async fn the_demo_needs_nothing_listens_and_stops_on_sigterm() {
-    let mut demo = Binary::start(&["demo"], &[]).await;
-    assert!(
-        demo.log().iter().any(|line| line.contains("offline demo")),
-        "the log does not say that it is offline"
-    );
-    assert_eq!(reqwest::get(format!("{}/health", demo.url)).await.unwrap().status(), 200);
-    demo.terminate().await;
-    assert_eq!(within(demo.child.wait()).await.unwrap().code(), Some(0));
-}
-
-#[cfg(feature = "embedded")]
-#[tokio::test]
-async fn a_second_signal_does_not_wait_for_open_answers() {
-    let mut demo =
-        Binary::start(&["demo", "--offline-token-delay-ms", "10000", "--shutdown-grace", "1h"], &[]).await;
-    let request =
-        reqwest::Client::new().post(format!("{}/chat", demo.url)).header("accept", "text/event-stream");
-    let answer = request.json(&serde_json::json!({"query": "How do I change the port?"})).send().await.unwrap();
-    demo.terminate().await;
-    while reqwest::get(format!("{}/health", demo.url)).await.is_ok() {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    assert!(demo.child.try_wait().unwrap().is_none(), "an answer is open, so the first signal waits");
-    demo.terminate().await;
-    assert_eq!(within(demo.child.wait()).await.unwrap().code(), Some(0));
-    drop(answer);
 }

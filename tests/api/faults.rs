@@ -1,7 +1,7 @@
-//! The fault matrix: what each stage's dependency can do, and the one thing that a client gets for it.
+//! Checks the fault matrix: every fault of every stage's dependency ends in one clear way for the client.
 //!
-//! Each row runs twice, as JSON and as a stream, on a server of its own. All three hold for each: one terminal event; the
-//! upstream connection closed; no secret and no internal text among the client's bytes.
+//! Each row runs twice, as JSON and as a stream, on a server of its own. Three things hold for each: there is one terminal
+//! event; the upstream connection closes; the client's bytes hold no secret and no internal text.
 
 use std::time::{Duration, Instant};
 
@@ -11,10 +11,13 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tonic::Code;
 
-use crate::fake_gemini::{DIMENSIONS, FakeGemini, Reply, embedding, error, event, finish, gate, text as said};
-use crate::fake_qdrant::{Behaviour, FakeQdrant};
-use crate::helpers::{PATIENCE, post, production, spawn, within};
-use crate::wire::{Fault, Wire};
+use crate::support::app::{post_head, production_vars, spawn};
+use crate::support::fake_gemini::{
+    DIMENSIONS, FakeGemini, Reply, embedding, error, event, finish_event, gate, text_event,
+};
+use crate::support::fake_qdrant::{Behaviour, FakeQdrant};
+use crate::support::faulty_proxy::{Fault, FaultyProxy};
+use crate::support::wait::{PATIENCE, within};
 
 /// What must never reach a client: keys, upstream's words and addresses, and the names of what Docent is made of.
 const SECRETS: &[&str] = &[
@@ -91,7 +94,7 @@ fn stream(chunks: impl IntoIterator<Item = Vec<u8>>) -> Cause {
 
 /// "Hi", and then this.
 fn after_hi(chunk: impl Into<Vec<u8>>) -> Cause {
-    stream([said("Hi"), chunk.into()])
+    stream([text_event("Hi"), chunk.into()])
 }
 
 /// An error object as one event, in the stream.
@@ -122,7 +125,7 @@ fn for_ever(first: Vec<u8>, again: Vec<u8>) -> Cause {
 /// A stream that goes on as fast as it is taken.
 fn flood(piece: &str) -> Cause {
     let piece = piece.repeat(256 * 1024 / piece.len()).into_bytes();
-    stream(std::iter::once(said("Hi")).chain(std::iter::repeat_n(piece, 64)))
+    stream(std::iter::once(text_event("Hi")).chain(std::iter::repeat_n(piece, 64)))
 }
 
 fn usage_only() -> Vec<u8> {
@@ -217,17 +220,17 @@ const MATRIX: &[Row] = &[
     row(G, "a 200 without an event, twice", || replies([Reply::Chunks(vec![]), Reply::Chunks(vec![])]), 502, "answer_truncated"),
     row(G, "a 200 without an event, once", || stream([]), 200, "stop"),
     row(G, "an error as the first event", || stream([error_event(503, "UNAVAILABLE")]), 200, "stop"),
-    row(G, "no finish reason", || stream([said("Hi")]), 502, "answer_truncated"),
+    row(G, "no finish reason", || stream([text_event("Hi")]), 502, "answer_truncated"),
     row(G, "half an event", || after_hi("data: {\"candidates\""), 502, "answer_truncated"),
     row(G, "half a character", || after_hi(b"data: \xe6"), 502, "answer_truncated"),
-    row(G, "a cut", || replies([Reply::Cut(vec![said("Hi")])]), 502, "answer_truncated"),
-    row(G, "a finish reason, then a cut", || replies([Reply::Cut(vec![said("Hi"), finish("STOP")])]), 200, "stop"),
-    row(G, "a finish reason, then silence", || silence_after(vec![said("Hi"), finish("STOP")]), 200, "stop"),
-    row(G, "text, then silence", || silence_after(vec![said("Hi")]), 504, "upstream_timeout"),
+    row(G, "a cut", || replies([Reply::Cut(vec![text_event("Hi")])]), 502, "answer_truncated"),
+    row(G, "a finish reason, then a cut", || replies([Reply::Cut(vec![text_event("Hi"), finish_event("STOP")])]), 200, "stop"),
+    row(G, "a finish reason, then silence", || silence_after(vec![text_event("Hi"), finish_event("STOP")]), 200, "stop"),
+    row(G, "text, then silence", || silence_after(vec![text_event("Hi")]), 504, "upstream_timeout"),
     row(G, "silence after the head", || silence_after(vec![]), 504, "upstream_timeout"),
     row(G, "usage for ever", || for_ever(usage_only(), usage_only()), 504, "upstream_timeout"),
-    row(G, "text, then usage for ever", || for_ever(said("Hi"), usage_only()), 504, "upstream_timeout"),
-    row(G, "comments for ever", || for_ever(said("Hi"), b": ping\n\n".to_vec()), 504, "upstream_timeout"),
+    row(G, "text, then usage for ever", || for_ever(text_event("Hi"), usage_only()), 504, "upstream_timeout"),
+    row(G, "comments for ever", || for_ever(text_event("Hi"), b": ping\n\n".to_vec()), 504, "upstream_timeout"),
     row(G, "error 503 after text", || after_hi(error_event(503, "UNAVAILABLE")), 503, "upstream_busy"),
     row(G, "error 429 after text", || after_hi(error_event(429, "RESOURCE_EXHAUSTED")), 503, "upstream_busy"),
     row(G, "error 500 after text", || after_hi(error_event(500, "INTERNAL")), 502, "generation_failed"),
@@ -240,11 +243,11 @@ const MATRIX: &[Row] = &[
     row(G, "a bare string", || after_hi("data: \"x\"\r\n\r\n"), 502, "generation_failed"),
     row(G, "an array", || after_hi("data: [1]\r\n\r\n"), 502, "generation_failed"),
     row(G, "text of another type", || after_hi(event(&json!({"candidates": [{"content": {"parts": [{"text": 7}]}}]}))), 502, "generation_failed"),
-    row(G, "[DONE]", || stream([said("Hi"), finish("STOP"), b"data: [DONE]\n\n".to_vec()]), 200, "stop"),
-    row(G, "STOP in every event", || stream([said("Hi"), finished("STOP"), said(" there"), finished("STOP")]), 200, "stop"),
+    row(G, "[DONE]", || stream([text_event("Hi"), finish_event("STOP"), b"data: [DONE]\n\n".to_vec()]), 200, "stop"),
+    row(G, "STOP in every event", || stream([text_event("Hi"), finished("STOP"), text_event(" there"), finished("STOP")]), 200, "stop"),
     row(G, "LF, and no space", || stream([b"data:{\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"Hi\"}]},\"finishReason\":\"STOP\"}]}\n\n".to_vec()]), 200, "stop"),
-    row(G, "STOP without text, once", || stream([finish("STOP")]), 200, "stop"),
-    row(G, "STOP without text, twice", || replies([Reply::Chunks(vec![finish("STOP")]), Reply::Chunks(vec![finish("STOP")])]), 502, "generation_failed"),
+    row(G, "STOP without text, once", || stream([finish_event("STOP")]), 200, "stop"),
+    row(G, "STOP without text, twice", || replies([Reply::Chunks(vec![finish_event("STOP")]), Reply::Chunks(vec![finish_event("STOP")])]), 502, "generation_failed"),
     row(G, "MAX_TOKENS without text", || stream([finished("MAX_TOKENS")]), 200, "max_tokens"),
     row(G, "SAFETY without content", || after_hi(finished("SAFETY")), 200, "safety"),
     row(G, "RECITATION", || after_hi(finished("RECITATION")), 200, "recitation"),
@@ -255,15 +258,15 @@ const MATRIX: &[Row] = &[
     row(G, "a line beyond its bound", || flood("x"), 502, "generation_failed"),
     row(G, "comments beyond their bound", || flood(": x\n"), 502, "generation_failed"),
     row(G, "a long line", || stream([event(&json!({"candidates": [{"content": {"parts": [{"text": "x".repeat(3 << 20)}]}}]}))]), 200, "max_tokens"),
-    row(G, "white space without end", || stream(std::iter::repeat_n(said(&" ".repeat(64 * 1024)), 20)), 502, "generation_failed"),
-    row(G, "200,000 tiny events", || stream([said("x").repeat(200_000), finish("STOP")]), 200, "stop"),
+    row(G, "white space without end", || stream(std::iter::repeat_n(text_event(&" ".repeat(64 * 1024)), 20)), 502, "generation_failed"),
+    row(G, "200,000 tiny events", || stream([text_event("x").repeat(200_000), finish_event("STOP")]), 200, "stop"),
 ];
 
 /// The bytes of a response.
 async fn exchange(address: &str, accept: &str) -> String {
     let mut socket = TcpStream::connect(address).await.unwrap();
     let body = json!({"query": "How?"}).to_string();
-    let request = post(body.len(), &format!("Connection: close\r\nAccept: {accept}")) + &body;
+    let request = post_head(body.len(), &format!("Connection: close\r\nAccept: {accept}")) + &body;
     socket.write_all(request.as_bytes()).await.unwrap();
     let mut bytes = Vec::new();
     socket.read_to_end(&mut bytes).await.unwrap();
@@ -292,7 +295,7 @@ fn outcome(response: &str) -> (u16, String) {
 /// One row in one form; how long its response took.
 async fn run(row: &Row, accept: &str) -> Duration {
     let (gemini, qdrant) = (FakeGemini::start().await, FakeQdrant::start().await);
-    let (to_gemini, to_qdrant) = (Wire::to(&gemini.url()), Wire::to(&qdrant.url()));
+    let (to_gemini, to_qdrant) = (FaultyProxy::start(&gemini.url()), FaultyProxy::start(&qdrant.url()));
     let (gemini_url, qdrant_url) = (to_gemini.url(), to_qdrant.url());
     let mut settings = vec![
         ("GOOGLE_GEMINI_BASE_URL", gemini_url.as_str()),
@@ -310,7 +313,8 @@ async fn run(row: &Row, accept: &str) -> Duration {
         };
         settings.extend(deadlines.iter().map(|name| (*name, "700ms")));
     }
-    let app = spawn(docent::config::Config::serve(&production(&gemini, &qdrant, &settings)).unwrap()).await;
+    let app =
+        spawn(docent::config::Config::serve(&production_vars(&gemini, &qdrant, &settings)).unwrap()).await;
     let cause = (row.cause)();
     let broken =
         matches!(cause, Cause::Wire(_)).then_some(if row.stage == R { &to_qdrant } else { &to_gemini });
@@ -349,14 +353,14 @@ async fn run(row: &Row, accept: &str) -> Duration {
             row.name
         );
     }
-    within(gemini.all_closed()).await;
+    within(gemini.wait_until_closed()).await;
     if let Some(scripted) = scripted {
         let asked = gemini.sent(if row.stage == E { ":embedContent" } else { ":streamGenerateContent" }).len();
         let passed = row.status == 200 && asked == scripted + 1;
         assert!(asked == scripted || passed, "{:?}, {}, {accept}: asked {asked} times", row.stage, row.name);
     }
     // A connection on which an answer came whole may be kept for the next one; a broken one may not.
-    let open = || app.app.permits.taken() + broken.map_or(0, Wire::open);
+    let open = || app.app.permits.taken() + broken.map_or(0, FaultyProxy::open_connections);
     while open() > 0 {
         assert!(
             began.elapsed() < took + PATIENCE,

@@ -1,20 +1,21 @@
-//! What is found in an index that a run wrote: the same in both kinds, at once, and where a demo shows it.
+//! Checks what is found in an index that a run wrote: the same in both kinds, at once, in every language.
 
 use docent::chat::Passage;
 use docent::config::Config;
 use docent::docs::Root;
 use tokio_util::sync::CancellationToken;
 
-use crate::bench::{BOTH, Bench, Kind, root, search};
-use crate::cli;
-use crate::embedded::refresh;
-use crate::helpers::{demo, spawn, vars};
+use crate::support::app::{demo_config, spawn, test_vars};
+use crate::support::binary::run_to_end;
+use crate::support::index_fixture::{BOTH, IndexFixture, Kind, refresh, root, search};
 
 const FIXTURE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/docusaurus/fixture/docs");
+
 const HANDBOOK: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/docusaurus/docs");
 
 const GERMAN: &str = "# Handbuch\n\nDie Häuser stehen am Wald.\n\n## Port\n\nDer Port lässt sich ändern: `PORT=9000`.\n\n\
     ## Fehler\n\nFehlermeldungen nennen einen Code und einen Status.\n";
+
 const JAPANESE: &str = "# 設定\n\nポートは環境変数で変更できます。\n\n## エラー\n\nエラーにはコードとステータスがあります。\n\n\
     ## インストール\n\nバイナリをダウンロードして実行します。\n";
 
@@ -50,23 +51,23 @@ fn labelled(base: &str, version: &str, language: &str) -> Root {
 }
 
 /// A German and a Japanese page, each its own root.
-async fn two_languages(kind: Kind, model: &'static str) -> Bench {
-    let mut bench = Bench::start(kind).await;
-    bench.set("EMBEDDING_MODEL", model);
+async fn two_languages(kind: Kind, model: &'static str) -> IndexFixture {
+    let mut fixture = IndexFixture::start(kind).await;
+    fixture.set("EMBEDDING_MODEL", model);
     for (base, text, language) in [("/de", GERMAN, "de"), ("/ja", JAPANESE, "ja")] {
-        bench.write("page.md", text);
-        bench.run_as(&labelled(base, "", language)).await.unwrap();
+        fixture.write("page.md", text);
+        fixture.run_as(&labelled(base, "", language)).await.unwrap();
     }
-    bench
+    fixture
 }
 
 /// The same and both folders of the repository.
-async fn library(kind: Kind, model: &'static str) -> Bench {
-    let bench = two_languages(kind, model).await;
+async fn library(kind: Kind, model: &'static str) -> IndexFixture {
+    let fixture = two_languages(kind, model).await;
     let stop = CancellationToken::new();
-    bench.run_over(HANDBOOK.as_ref(), &labelled("/docs", "2.x", "en"), &stop).await.unwrap();
-    bench.run_over(FIXTURE.as_ref(), &labelled("/fixture", "3.x", ""), &stop).await.unwrap();
-    bench
+    fixture.run_over(HANDBOOK.as_ref(), &labelled("/docs", "2.x", "en"), &stop).await.unwrap();
+    fixture.run_over(FIXTURE.as_ref(), &labelled("/fixture", "3.x", ""), &stop).await.unwrap();
+    fixture
 }
 
 #[tokio::test]
@@ -80,8 +81,8 @@ async fn both_kinds_find_the_same_passages_in_the_same_order_with_dense_vectors(
 }
 
 async fn both_find_the_same(model: &'static str) {
-    let benches = [library(Kind::Embedded, model).await, library(Kind::Remote, model).await];
-    let apps = [benches[0].app().await, benches[1].app().await];
+    let fixtures = [library(Kind::Embedded, model).await, library(Kind::Remote, model).await];
+    let apps = [fixtures[0].app().await, fixtures[1].app().await];
     assert_eq!(apps[0].rag.index.description().points, apps[1].rag.index.description().points);
     let mut found = 0;
     for question in QUESTIONS {
@@ -105,13 +106,13 @@ async fn both_find_the_same(model: &'static str) {
 #[tokio::test]
 async fn words_of_a_language_are_found_in_their_other_forms_and_without_spaces() {
     for kind in BOTH {
-        let bench = two_languages(kind, "gemini-embedding-001").await;
+        let fixture = two_languages(kind, "gemini-embedding-001").await;
         for (question, language, best) in [
             ("Welches Haus?", "de", "/de/page"),
             ("Fehlermeldung", "de", "/de/page#fehler"),
             ("ダウンロード", "ja", "/ja/page#インストール"),
         ] {
-            let found = bench.found(question, &[("language", language)]).await;
+            let found = fixture.find(question, &[("language", language)]).await;
             assert_eq!(decoded(&found[0]), best, "{kind:?}: {question}: {found:?}");
         }
     }
@@ -120,12 +121,13 @@ async fn words_of_a_language_are_found_in_their_other_forms_and_without_spaces()
 #[tokio::test]
 async fn a_language_that_is_added_is_searched_in_its_forms_without_a_restart() {
     for kind in BOTH {
-        let bench = Bench::start(kind).await;
-        bench.write("short.md", "Kurz.");
-        bench.run_as(&labelled("/en", "", "en")).await.unwrap();
-        let app = bench.app().await;
-        bench.write("long.md", "Am Rand von einem Wald steht ganz allein ein altes Haus mit vielen Fenstern.");
-        bench.run_as(&labelled("/de", "", "de")).await.unwrap();
+        let fixture = IndexFixture::start(kind).await;
+        fixture.write("short.md", "Kurz.");
+        fixture.run_as(&labelled("/en", "", "en")).await.unwrap();
+        let app = fixture.app().await;
+        fixture
+            .write("long.md", "Am Rand von einem Wald steht ganz allein ein altes Haus mit vielen Fenstern.");
+        fixture.run_as(&labelled("/de", "", "de")).await.unwrap();
         refresh(&app.rag.index).await;
         assert_eq!(search(&app, "Häuser", &[]).await[0].url, "/de/long", "{kind:?}");
     }
@@ -138,13 +140,13 @@ fn decoded(url: &str) -> String {
 #[tokio::test]
 async fn a_server_answers_from_a_new_index_without_a_restart() {
     for kind in BOTH {
-        let bench = Bench::start(kind).await;
-        bench.write("old.md", "# Old\n\nAncient words.\n");
-        bench.run().await.unwrap();
-        let served = spawn(Config::serve(&bench.vars()).unwrap()).await;
-        bench.write("new.md", "# New\n\nThe frobnicator needs oil.\n");
-        bench.remove("old.md");
-        bench.run().await.unwrap();
+        let fixture = IndexFixture::start(kind).await;
+        fixture.write("old.md", "# Old\n\nAncient words.\n");
+        fixture.run().await.unwrap();
+        let served = spawn(Config::serve(&fixture.vars()).unwrap()).await;
+        fixture.write("new.md", "# New\n\nThe frobnicator needs oil.\n");
+        fixture.remove("old.md");
+        fixture.run().await.unwrap();
         if kind == Kind::Embedded {
             assert_eq!(served.ask_json("frobnicator oil").await.1["sources"][0]["url"], "/docs/old");
             refresh(&served.app.rag.index).await;
@@ -158,19 +160,19 @@ async fn a_server_answers_from_a_new_index_without_a_restart() {
 #[tokio::test]
 async fn a_filter_key_that_is_missing_or_not_indexed_is_named() {
     for kind in BOTH {
-        let mut bench = Bench::start(kind).await;
-        bench.write("a.md", "# A\n\nApples.\n");
-        bench.run_as(&Root { version: Some("2.x".to_owned()), ..root() }).await.unwrap();
+        let mut fixture = IndexFixture::start(kind).await;
+        fixture.write("a.md", "# A\n\nApples.\n");
+        fixture.run_as(&Root { version: Some("2.x".to_owned()), ..root() }).await.unwrap();
         let keys = ["version", "file", "product"].map(str::to_owned);
-        let troubles = bench.app().await.rag.index.description().filter_key_warnings(&keys);
+        let troubles = fixture.app().await.rag.index.description().filter_key_warnings(&keys);
         assert_eq!(troubles.len(), 2, "{kind:?}: {troubles:?}");
         assert!(troubles[0].contains("\"file\" has no index"), "{kind:?}: {troubles:?}");
         assert!(troubles[1].contains("no passage looked at has the key \"product\""), "{kind:?}: {troubles:?}");
-        bench.set("FILTER_KEYS", "version,file,product");
-        let variables = bench.variables();
+        fixture.set("FILTER_KEYS", "version,file,product");
+        let variables = fixture.variables();
         let variables: Vec<(&str, &str)> =
             variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        let (code, output) = cli::run(&["check"], &variables).await;
+        let (code, output) = run_to_end(&["check"], &variables).await;
         assert_eq!(code, Some(0), "{output}");
         assert!(output.contains("version (indexed)"), "{output}");
         for trouble in troubles {
@@ -187,7 +189,8 @@ async fn a_demo_of_a_folder_shows_the_headings_that_its_sources_name() {
     let page = "# Grüner Tee\n\nLeaves.\n\n## Brew it {#brewing}\n\nEighty degrees for the frobnicator.\n\n\
         ## Über Wasser\n\nSoft water tastes best.\n";
     std::fs::write(folder.path().join("02-Tea time/grün.md"), page).unwrap();
-    let served = spawn(Config::demo(&vars(&[]), demo(Some(folder.path().to_owned()))).unwrap()).await;
+    let served =
+        spawn(Config::demo(&test_vars(&[]), demo_config(Some(folder.path().to_owned()))).unwrap()).await;
     for (question, anchor) in [("frobnicator degrees", "brewing"), ("Which water tastes best?", "über-wasser")]
     {
         let (_, answer) = served.ask_json(question).await;

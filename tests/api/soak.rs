@@ -1,4 +1,4 @@
-//! Chaos: mixed load against the binary while its dependencies break at random and its readers come and go as they like.
+//! Runs chaos: mixed load against the binary while its dependencies break at random and its readers come and go.
 //!
 //! `tests/soak.sh` runs it for ten minutes; among the other tests it takes ten seconds. `SOAK_SECONDS` and `SOAK_SEED` set
 //! its length and its dice, `DOCENT_BIN` another binary.
@@ -12,11 +12,12 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::Mutex;
 
-use crate::binary::Binary;
-use crate::fake_gemini::{FakeGemini, Reply, error, event, finish, gate, text as said};
-use crate::fake_qdrant::FakeQdrant;
-use crate::helpers::{eventually, post};
-use crate::wire::{Fault, Wire};
+use crate::support::app::post_head;
+use crate::support::binary::Binary;
+use crate::support::fake_gemini::{FakeGemini, Reply, error, event, finish_event, gate, text_event};
+use crate::support::fake_qdrant::FakeQdrant;
+use crate::support::faulty_proxy::{Fault, FaultyProxy};
+use crate::support::wait::eventually;
 
 const PERMITS: usize = 64;
 /// Readers at a time, more than there are permits.
@@ -41,8 +42,8 @@ struct World {
     server: Binary,
     gemini: FakeGemini,
     qdrant: FakeQdrant,
-    to_gemini: Wire,
-    to_qdrant: Wire,
+    to_gemini: FaultyProxy,
+    to_qdrant: FaultyProxy,
     stop: AtomicBool,
     counts: Counts,
     /// The questions whose answers were read to the end.
@@ -68,7 +69,7 @@ fn count(counter: &AtomicU64) {
 impl World {
     async fn new() -> Self {
         let (gemini, qdrant) = (FakeGemini::start().await, FakeQdrant::start().await);
-        let (to_gemini, to_qdrant) = (Wire::to(&gemini.url()), Wire::to(&qdrant.url()));
+        let (to_gemini, to_qdrant) = (FaultyProxy::start(&gemini.url()), FaultyProxy::start(&qdrant.url()));
         let permits = PERMITS.to_string();
         let settings = [
             ("MAX_STREAMS", permits.as_str()),
@@ -181,7 +182,7 @@ impl World {
         let mut socket = TcpStream::connect(self.address()).await.ok()?;
         let body = json!({"query": format!("How? {nonce}")}).to_string();
         let request =
-            post(body.len(), &format!("Connection: close\r\nX-Request-Id: {nonce}\r\nAccept: {accept}"))
+            post_head(body.len(), &format!("Connection: close\r\nX-Request-Id: {nonce}\r\nAccept: {accept}"))
                 + &body;
         socket.write_all(request.as_bytes()).await.ok()?;
         Some(socket)
@@ -240,10 +241,10 @@ impl World {
             _ => _ = self.gemini.on_generate(reply),
         }
         let reader = self.open(&format!("nonce-{number:08}"), accept).await.unwrap();
-        let open = || self.gemini.open_streams() + self.qdrant.searching();
+        let open = || self.gemini.open_streams() + self.qdrant.open_searches();
         eventually(async || open() == 1).await;
         if stage == "generate, after a token" {
-            chunks.send(said("Hi")).unwrap();
+            chunks.send(text_event("Hi")).unwrap();
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         let left = Instant::now();
@@ -294,18 +295,19 @@ fn embed_reply(dice: &mut Dice) -> Reply {
 fn generate_reply(dice: &mut Dice) -> Reply {
     match dice.roll(12) {
         0 => error(503, "UNAVAILABLE", json!([])),
-        1 => Reply::Cut(vec![said("Half ")]),
-        2 => Reply::Chunks(vec![said("Half ")]),
-        3 => Reply::Chunks(vec![said("Half "), b"data: {\"cand".to_vec()]),
-        4 => {
-            Reply::Chunks(vec![said("Half "), event(&json!({"error": {"code": 503, "status": "UNAVAILABLE"}}))])
-        }
-        5 => Reply::Chunks(vec![finish("STOP")]),
-        6 => Reply::Chunks(vec![said(&"long ".repeat(20_000)); 20]),
+        1 => Reply::Cut(vec![text_event("Half ")]),
+        2 => Reply::Chunks(vec![text_event("Half ")]),
+        3 => Reply::Chunks(vec![text_event("Half "), b"data: {\"cand".to_vec()]),
+        4 => Reply::Chunks(vec![
+            text_event("Half "),
+            event(&json!({"error": {"code": 503, "status": "UNAVAILABLE"}})),
+        ]),
+        5 => Reply::Chunks(vec![finish_event("STOP")]),
+        6 => Reply::Chunks(vec![text_event(&"long ".repeat(20_000)); 20]),
         7 => Reply::Chunks(std::iter::repeat_n(vec![b'x'; 256 * 1024], 64).collect()),
         8 => {
             let (chunks, reply) = gate();
-            let _ = chunks.send(said("Stalls "));
+            let _ = chunks.send(text_event("Stalls "));
             tokio::spawn(async move { chunks.closed().await });
             reply
         }
@@ -379,7 +381,7 @@ async fn nothing_is_lost_or_left_behind_whatever_breaks() {
         ended.unwrap();
     }
     eventually(async || world.open_answers().await == 0).await;
-    world.gemini.forget();
+    world.gemini.clear_scripts();
     eventually(async || {
         let question = reqwest::Client::new().post(format!("{}/chat", world.server.url));
         question.json(&json!({"query": "How? nonce-last-one"})).send().await.unwrap().status() == 200
@@ -413,10 +415,11 @@ async fn nothing_is_lost_or_left_behind_whatever_breaks() {
     );
     assert!(of(answered) > 0 && of(failed) > 0, "the load was no mixture");
     assert!(end.0 <= start.0 + KEPT_BYTES, "memory has grown from {} to {} bytes", start.0, end.0);
-    let panics: Vec<String> = world.server.log().into_iter().filter(|line| line.contains("panicked")).collect();
+    let panics: Vec<String> =
+        world.server.log_lines().into_iter().filter(|line| line.contains("panicked")).collect();
     assert!(panics.is_empty(), "{panics:?}");
     let mut logged: Vec<String> = Vec::new();
-    for line in world.server.events().iter().filter(|line| line["route"] == "/chat") {
+    for line in world.server.log_events().iter().filter(|line| line["route"] == "/chat") {
         logged.extend(line["request_id"].as_str().filter(|id| id.starts_with("nonce-")).map(str::to_owned));
     }
     let lines = logged.len();
@@ -446,7 +449,7 @@ async fn figures_of_leaving_and_of_shedding() {
     }
     println!("reader gone, upstream closed: {} times: {}", all.len(), quantiles(&mut all));
 
-    world.gemini.pace(Duration::from_millis(50));
+    world.gemini.set_pause(Duration::from_millis(50));
     for (name, readers) in [("at half the permits", PERMITS / 2), ("at 4 times the permits", PERMITS * 4)] {
         let asked = (0..readers).map(|reader| {
             let world = Arc::clone(&world);

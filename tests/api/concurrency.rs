@@ -1,0 +1,108 @@
+//! Checks the permits for answers: a full server sheds, many answers stream at once, none leaves anything behind.
+
+use serde_json::{Value, json};
+
+use crate::support::app::spawn_with_fakes;
+use crate::support::fake_gemini::{finish_event, gate, text_event};
+use crate::support::stream::text;
+use crate::support::wait::{eventually, within};
+
+#[tokio::test]
+async fn a_full_server_sheds_at_once_and_a_permit_lasts_as_long_as_its_stream() {
+    let (app, gemini, _) = spawn_with_fakes(&[("MAX_STREAMS", "1")]).await;
+    let (chunks, mut stream) = app.open_gated_stream(&gemini).await;
+    let refused = app.ask(&json!({"query": "x"})).await;
+    assert_eq!(refused.status(), 503);
+    assert_eq!(refused.headers()["retry-after"], "1");
+    let problem: Value = refused.json().await.unwrap();
+    assert_eq!((&problem["code"], &problem["retryable"]), (&json!("overloaded"), &json!(true)));
+    assert_eq!(app.http.get(app.url("/health")).send().await.unwrap().status(), 200);
+    chunks.send(text_event("Hi")).unwrap();
+    chunks.send(finish_event("STOP")).unwrap();
+    drop(chunks);
+    stream.remaining_events().await;
+    eventually(async || app.ask(&json!({"query": "x"})).await.status() == 200).await;
+}
+
+#[tokio::test]
+async fn a_full_server_still_tells_how_it_is() {
+    let (app, gemini, _) = spawn_with_fakes(&[("MAX_STREAMS", "2")]).await;
+    let (one, mut first) = app.open_gated_stream(&gemini).await;
+    let (two, mut second) = app.open_gated_stream(&gemini).await;
+    let asked = gemini.sent(":embedContent").len();
+    for _ in 0..20 {
+        assert_eq!(app.ask(&json!({"query": "x"})).await.status(), 503);
+    }
+    assert_eq!(gemini.sent(":embedContent").len(), asked, "a question that is shed costs nothing");
+    for path in ["/health", "/ready", "/metrics"] {
+        assert_eq!(app.http.get(app.url(path)).send().await.unwrap().status(), 200, "{path}");
+    }
+    for (chunks, stream) in [(one, &mut first), (two, &mut second)] {
+        chunks.send(text_event("Hi")).unwrap();
+        chunks.send(finish_event("STOP")).unwrap();
+        drop(chunks);
+        assert_eq!(text(&stream.remaining_events().await), "Hi");
+    }
+}
+
+#[tokio::test]
+async fn hundreds_of_answers_stream_at_once() {
+    const ANSWERS: usize = 300;
+    let (app, gemini, _) = spawn_with_fakes(&[]).await;
+    let mut gates = Vec::new();
+    let mut streams = Vec::new();
+    for _ in 0..ANSWERS {
+        let (chunks, reply) = gate();
+        gemini.on_generate(reply);
+        gates.push(chunks);
+        let mut stream = app.ask_stream("How?").await;
+        stream.head().await;
+        stream.event().await;
+        streams.push(stream);
+    }
+    eventually(async || gemini.open_streams() == ANSWERS).await;
+    for chunks in &gates {
+        chunks.send(text_event("Hi")).unwrap();
+        chunks.send(finish_event("STOP")).unwrap();
+    }
+    drop(gates);
+    for stream in &mut streams {
+        assert_eq!(text(&stream.remaining_events().await), "Hi");
+    }
+}
+
+#[tokio::test]
+async fn a_crowd_that_comes_and_goes_gets_its_own_answers_and_leaves_nothing_behind() {
+    const READERS: usize = 200;
+    let (app, gemini, _) = spawn_with_fakes(&[("MAX_STREAMS", "64")]).await;
+    let visit = async |reader: usize| {
+        let nonce = format!("nonce-{reader:08}");
+        let query = format!("How? {nonce}");
+        match reader % 4 {
+            0 => {
+                let response = app.ask(&json!({ "query": query })).await;
+                let (status, body) = (response.status().as_u16(), response.json::<Value>().await.unwrap());
+                let whole = status == 200 && body["response"] == format!("{nonce} [1].");
+                assert!(whole || (status == 503 && body["code"] == "overloaded"), "{status} {body}");
+            }
+            1 => {
+                let mut stream = app.ask_stream(&query).await;
+                if stream.head().await.starts_with("http/1.1 200") {
+                    assert_eq!(text(&stream.remaining_events().await), format!("{nonce} [1]."));
+                }
+            }
+            2 => drop(app.ask_stream(&query).await),
+            _ => {
+                let mut stream = app.ask_stream(&query).await;
+                stream.head().await;
+            }
+        }
+    };
+    futures::future::join_all((0..READERS).map(visit)).await;
+    within(gemini.wait_until_closed()).await;
+    eventually(async || app.app.drain.requests.is_empty()).await;
+    let permits: Vec<_> = (0..64).map(|_| app.app.permits.try_acquire()).collect();
+    assert!(permits.iter().all(Option::is_some), "a permit is lost");
+    drop(permits);
+    assert_eq!(app.ask_json("How? nonce-abcdefgh").await.1["response"], "nonce-abcdefgh [1].");
+}
