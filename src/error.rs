@@ -1,8 +1,12 @@
-//! The one place where a failure gets its status, its code and its public text.
+//! Gives every failure its status, its code and its public text. No other place does.
 //!
-//! The rooms below know no HTTP: `provider::Error` and `retrieval::Error` say what went wrong with a
-//! dependency, and [`Error`] says which stage it was. A client reads text fixed per code; the cause goes to the
-//! log, once, by whoever sends the answer: the request middleware before the head, `http::sse` after it.
+//! The rooms below know no HTTP: `provider::Error` and `retrieval::Error` say what went wrong with a dependency, and
+//! [`Error`] names the stage. A client reads text fixed per code, in the shape of its protocol. The cause is logged once,
+//! in the request's one line: the middleware notes the failure before the head, the pump after it, and the request's log
+//! writes the line when it is dropped.
+//!
+//! A new failure is a variant here, an arm of [`Error::public`], a row of the test below, and a row of the handbook's page of
+//! errors.
 
 use std::time::Duration;
 
@@ -66,71 +70,74 @@ pub enum Error {
     Internal(String),
 }
 
-/// One wrong field of a request: its name and what it must be, never its value.
+/// Names a wrong field of a request and what the field must be, never the value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FieldError {
-    /// Path, as `history[0].role`.
+    /// Path of the field in its protocol, as `history[0].role`; empty for the whole body.
     pub field: String,
-    /// What the field must be.
+    /// The end of a sentence that begins with the field: "must be a string".
     pub message: String,
 }
 
-/// The public side of an [`Error`]: fixed per code.
+/// Holds the public side of an [`Error`], fixed per code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Public {
     /// HTTP status.
     pub status: u16,
-    /// The code clients switch on.
+    /// Code for programs, fixed by the contract.
     pub code: &'static str,
-    /// A few words.
+    /// Title of a few words.
     pub title: &'static str,
     /// A sentence a reader can be shown.
     pub detail: &'static str,
-    /// Whether the same request may succeed later.
+    /// True if the same request may succeed later.
     pub retryable: bool,
-    /// How long to wait, where waiting helps.
+    /// Time to wait, where waiting helps.
     pub retry_after: Option<Duration>,
 }
 
-/// How long a client is asked to wait where the server only knows that it is full.
+/// Time that a client is asked to wait when the server is full.
 const OVERLOADED_RETRY_AFTER: Duration = Duration::from_secs(1);
 
 impl Error {
-    /// Status, code and text for the client.
+    /// Returns status, code and text for the client.
     pub fn public(&self) -> Public {
         match self {
             Self::MalformedJson(_) => {
-                request(400, "malformed_json", "Malformed JSON", "The request body is not valid JSON.")
+                request_fault(400, "malformed_json", "Malformed JSON", "The request body is not valid JSON.")
             }
-            Self::NotFound => request(404, "not_found", "Not found", "There is nothing at this address."),
-            Self::MethodNotAllowed => request(
+            Self::NotFound => request_fault(404, "not_found", "Not found", "There is nothing at this address."),
+            Self::MethodNotAllowed => request_fault(
                 405,
                 "method_not_allowed",
                 "Method not allowed",
                 "This address does not take this method; see the Allow header.",
             ),
-            Self::NotAcceptable => request(
+            Self::NotAcceptable => request_fault(
                 406,
                 "not_acceptable",
                 "Not acceptable",
                 "The answer comes as text/event-stream or application/json; Accept admits neither.",
             ),
-            Self::PayloadTooLarge => {
-                request(413, "payload_too_large", "Payload too large", "The request body is larger than 1 MiB.")
-            }
-            Self::UnsupportedMediaType => request(
+            Self::PayloadTooLarge => request_fault(
+                413,
+                "payload_too_large",
+                "Payload too large",
+                "The request body is larger than 1 MiB.",
+            ),
+            Self::UnsupportedMediaType => request_fault(
                 415,
                 "unsupported_media_type",
                 "Unsupported media type",
                 "The request body must be sent as application/json.",
             ),
-            Self::InvalidRequest(_) => request(
+            Self::InvalidRequest(_) => request_fault(
                 422,
                 "invalid_request",
                 "Invalid request",
                 "Some fields of the request are wrong; see errors.",
             ),
-            Self::Unauthorized => request(
+            Self::Unauthorized => request_fault(
                 401,
                 "unauthorized",
                 "Unauthorized",
@@ -139,12 +146,17 @@ impl Error {
             Self::RateLimited(wait) => Public {
                 retryable: true,
                 retry_after: Some(*wait),
-                ..request(429, "rate_limited", "Rate limited", "Too many questions; wait before the next one.")
+                ..request_fault(
+                    429,
+                    "rate_limited",
+                    "Rate limited",
+                    "Too many questions; wait before the next one.",
+                )
             },
             Self::Overloaded(_) => Public {
                 retryable: true,
                 retry_after: Some(OVERLOADED_RETRY_AFTER),
-                ..request(503, "overloaded", "Overloaded", "The server is busy; try again in a moment.")
+                ..request_fault(503, "overloaded", "Overloaded", "The server is busy; try again in a moment.")
             },
             Self::Embedding(error) => from_provider(error, EMBEDDING_FAILED),
             Self::Generation(error) => from_provider(error, GENERATION_FAILED),
@@ -152,12 +164,12 @@ impl Error {
             Self::AnswerTimeout => UPSTREAM_TIMEOUT,
             Self::Resting { retry_after, .. } => Public { retry_after: Some(*retry_after), ..UPSTREAM_TIMEOUT },
             Self::Internal(_) => {
-                request(500, "internal", "Internal error", "Something went wrong on the server.")
+                request_fault(500, "internal", "Internal error", "Something went wrong on the server.")
             }
         }
     }
 
-    /// The wrong fields, where that is what the error is about.
+    /// Returns the wrong fields of an [`Error::InvalidRequest`]; none for any other failure.
     pub fn fields(&self) -> &[FieldError] {
         match self {
             Self::InvalidRequest(fields) => fields,
@@ -166,7 +178,7 @@ impl Error {
     }
 }
 
-/// `Retry-After` takes whole seconds: rounded up, so that nobody comes too early.
+/// Rounds a duration up to whole seconds, as `Retry-After` takes them, so that nobody comes too early.
 pub fn whole_seconds(duration: Duration) -> u64 {
     duration.as_secs().saturating_add(u64::from(duration.subsec_nanos() > 0))
 }
@@ -225,8 +237,8 @@ const ANSWER_TRUNCATED: Public = Public {
     retry_after: None,
 };
 
-/// A fault of the request itself: sending it again changes nothing.
-const fn request(status: u16, code: &'static str, title: &'static str, detail: &'static str) -> Public {
+/// Makes the public side of a fault of the request itself: sending it again changes nothing.
+const fn request_fault(status: u16, code: &'static str, title: &'static str, detail: &'static str) -> Public {
     Public { status, code, title, detail, retryable: false, retry_after: None }
 }
 
@@ -254,7 +266,7 @@ fn from_retrieval(error: &retrieval::Error) -> Public {
 mod tests {
     use super::*;
 
-    /// Every code of the contract with its status and whether a retry may help.
+    /// Lists every code of the contract with its status and whether a retry may help.
     #[test]
     fn every_error_has_the_status_code_and_retryability_of_the_contract() {
         use provider::Error as P;
