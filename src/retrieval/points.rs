@@ -17,7 +17,7 @@ pub struct Point {
     pub vector: Vector,
     /// The words that BM25 counts beside a dense vector.
     pub text: String,
-    /// Everything a passage is read from.
+    /// Fields of the passage, from which a search reads it.
     pub payload: Payload,
 }
 
@@ -34,7 +34,7 @@ pub type StoredPoints = HashMap<Uuid, StoredPoint>;
 /// Holds a passage as an index stores it.
 #[derive(Clone)]
 pub struct StoredPoint {
-    /// Everything the passage is read from.
+    /// Fields of the passage, from which a search reads it.
     pub payload: Payload,
     /// The passage's embedding.
     pub vector: Vector,

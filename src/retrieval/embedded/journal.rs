@@ -41,7 +41,7 @@ impl Journal {
     }
 
     /// Returns the vector of a hash; `None` where there is none.
-    pub(super) fn get(&mut self, hash: Uuid) -> io::Result<Option<Vec<f32>>> {
+    pub(super) fn read_vector(&mut self, hash: Uuid) -> io::Result<Option<Vec<f32>>> {
         let Some(offset) = self.offsets.get(&hash) else { return Ok(None) };
         let mut bytes = vec![0; self.dimensions * 4];
         self.file.seek(SeekFrom::Start(*offset))?;
@@ -115,12 +115,12 @@ mod tests {
         bytes.extend(b"half a record");
         fs::write(&path, bytes).unwrap();
         let mut journal = open();
-        assert_eq!(journal.get(hashes[0]).unwrap().unwrap(), vectors[0]);
-        assert_eq!(journal.get(hashes[2]).unwrap(), None);
+        assert_eq!(journal.read_vector(hashes[0]).unwrap().unwrap(), vectors[0]);
+        assert_eq!(journal.read_vector(hashes[2]).unwrap(), None);
         journal.append(&[(hashes[2], &vectors[2])]).unwrap();
         let mut journal = open();
-        assert_eq!(journal.get(hashes[1]).unwrap().unwrap(), vectors[1]);
-        assert_eq!(journal.get(hashes[2]).unwrap().unwrap(), vectors[2]);
+        assert_eq!(journal.read_vector(hashes[1]).unwrap().unwrap(), vectors[1]);
+        assert_eq!(journal.read_vector(hashes[2]).unwrap().unwrap(), vectors[2]);
         journal.remove().unwrap();
         assert!(!path.exists());
     }
@@ -130,7 +130,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let hash = Uuid::new_v4();
         Journal::open(folder.path(), "model", 1).unwrap().append(&[(hash, &[1.0])]).unwrap();
-        assert_eq!(Journal::open(folder.path(), "other", 1).unwrap().get(hash).unwrap(), None);
-        assert_eq!(Journal::open(folder.path(), "model", 1).unwrap().get(hash).unwrap(), None);
+        assert_eq!(Journal::open(folder.path(), "other", 1).unwrap().read_vector(hash).unwrap(), None);
+        assert_eq!(Journal::open(folder.path(), "model", 1).unwrap().read_vector(hash).unwrap(), None);
     }
 }

@@ -99,19 +99,19 @@ impl Embedded {
 
     /// Returns a description of the generation in use.
     pub(super) fn description(&self) -> Description {
-        self.generation().description.clone()
+        self.generation_in_use().description.clone()
     }
 
     /// Returns the size of the vectors that are searched; 0 where they are sparse.
     pub(super) fn dimensions(&self) -> usize {
-        self.generation().description.dimensions
+        self.generation_in_use().description.dimensions
     }
 
     /// Takes over the current generation, if it is newer than the one in use. An incompatible generation is
     /// refused for good, and one that cannot be opened now is tried again at the next call; the log says so,
     /// and the one in use goes on answering.
     pub(super) async fn refresh(&self) {
-        let (data, model, open) = (self.data.clone(), self.model.clone(), self.generation());
+        let (data, model, open) = (self.data.clone(), self.model.clone(), self.generation_in_use());
         let Ok(Some(name)) = generations::current_name(&data) else { return };
         let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if name == open.name || Some(&name) == refused.as_ref() {
@@ -139,7 +139,7 @@ impl Embedded {
     pub(super) async fn search(&self, search: Search) -> Result<Vec<Passage>, Error> {
         let permit = Arc::clone(&self.searches).acquire_owned().await;
         let permit = permit.map_err(|_| Error::Failed("the index is closed".to_owned()))?;
-        let (generation, reader) = (self.generation(), self.payload_reader.clone());
+        let (generation, reader) = (self.generation_in_use(), self.payload_reader.clone());
         run_blocking(move || {
             let passages = generation.search(&search, &reader);
             // The permit is held until the search ends; its reader may be gone before.
@@ -155,12 +155,12 @@ impl Embedded {
     ///
     /// The engine failed.
     pub(super) async fn samples(&self, count: u32) -> Result<Vec<Sample>, Error> {
-        let (generation, reader) = (self.generation(), self.payload_reader.clone());
+        let (generation, reader) = (self.generation_in_use(), self.payload_reader.clone());
         run_blocking(move || generation.samples(count as usize, &reader)).await
     }
 
     /// Returns the generation in use.
-    fn generation(&self) -> Arc<OpenGeneration> {
+    fn generation_in_use(&self) -> Arc<OpenGeneration> {
         Arc::clone(&self.open.read().unwrap_or_else(PoisonError::into_inner))
     }
 }

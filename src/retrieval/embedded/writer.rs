@@ -101,7 +101,7 @@ impl EmbeddedWriter {
     ///
     /// The journal cannot be read.
     pub fn interrupted_vector(&mut self, hash: Uuid) -> Result<Option<Vec<f32>>, BuildError> {
-        self.journal.get(hash).map_err(|error| BuildError::Io("embedded.part".into(), error))
+        self.journal.read_vector(hash).map_err(|error| BuildError::Io("embedded.part".into(), error))
     }
 
     /// Writes new vectors to the journal by their hashes, in case this run is interrupted.

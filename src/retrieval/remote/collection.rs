@@ -255,3 +255,115 @@ fn pick_vector<'a>(
         ))),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use qdrant_client::qdrant::{
+        CollectionConfig, CollectionParams, Distance, MultiVectorConfig, SparseVectorConfig,
+        SparseVectorParams, VectorParamsMap, VectorsConfig,
+    };
+
+    use super::*;
+    use crate::config::PayloadKeys;
+
+    fn config(vector_name: Option<&str>, sparse_name: Option<&str>) -> RemoteConfig {
+        RemoteConfig {
+            url: "http://localhost:6334".to_owned(),
+            api_key: None,
+            collection: "docs".to_owned(),
+            vector_name: vector_name.map(str::to_owned),
+            sparse_name: sparse_name.map(str::to_owned),
+            keys: PayloadKeys::default(),
+        }
+    }
+
+    fn params(size: u64) -> VectorParams {
+        VectorParams { size, distance: Distance::Cosine.into(), ..Default::default() }
+    }
+
+    fn info(vectors: vectors_config::Config, sparse: &[&str]) -> CollectionInfo {
+        let map = sparse.iter().map(|name| ((*name).to_owned(), SparseVectorParams::default())).collect();
+        let params = CollectionParams {
+            vectors_config: Some(VectorsConfig { config: Some(vectors) }),
+            sparse_vectors_config: Some(SparseVectorConfig { map }),
+            ..Default::default()
+        };
+        let config = CollectionConfig { params: Some(params), ..Default::default() };
+        CollectionInfo { config: Some(config), points_count: Some(7), ..Default::default() }
+    }
+
+    fn named(vectors: &[(&str, VectorParams)]) -> vectors_config::Config {
+        let map = vectors.iter().map(|(name, params)| ((*name).to_owned(), *params)).collect();
+        vectors_config::Config::ParamsMap(VectorParamsMap { map })
+    }
+
+    #[track_caller]
+    fn refusal(config: &RemoteConfig, info: &CollectionInfo) -> String {
+        match describe(config, info) {
+            Err(OpenError::Unusable(sentence)) => sentence,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn an_only_vector_without_a_name_is_searched_with_the_only_sparse_one() {
+        let info = info(vectors_config::Config::Params(params(768)), &["words"]);
+        let description = describe(&config(None, None), &info).unwrap();
+        assert_eq!((description.vector_name.as_str(), description.dimensions), ("", 768));
+        assert_eq!(description.sparse_name.as_deref(), Some("words"));
+        assert_eq!((description.points, description.distance.as_str()), (7, "Cosine"));
+    }
+
+    #[test]
+    fn of_several_vectors_the_setting_picks_one_and_without_it_the_start_stops() {
+        let info = info(named(&[("a", params(3)), ("b", params(4))]), &["x", "y"]);
+        let description = describe(&config(Some("b"), Some("y")), &info).unwrap();
+        assert_eq!((description.vector_name.as_str(), description.dimensions), ("b", 4));
+        assert_eq!(description.sparse_name.as_deref(), Some("y"));
+        assert!(refusal(&config(None, Some("y")), &info).contains("set QDRANT_VECTOR_NAME to one of: a, b"));
+        assert!(refusal(&config(Some("b"), None), &info).contains("set QDRANT_SPARSE_NAME to one of: x, y"));
+        assert!(refusal(&config(Some("c"), None), &info).contains("has no dense vector \"c\""));
+    }
+
+    #[test]
+    fn an_offline_collection_is_searched_by_its_sparse_vector_alone() {
+        let description = describe(&config(None, None), &info(named(&[]), &[OFFLINE_VECTOR])).unwrap();
+        assert_eq!((description.vector_name.as_str(), description.dimensions), (OFFLINE_VECTOR, 0));
+        assert_eq!(description.sparse_name, None);
+    }
+
+    #[test]
+    fn a_multivector_is_never_searched() {
+        let multivector_config = Some(MultiVectorConfig::default());
+        let late = VectorParams { multivector_config, ..params(128) };
+        let both =
+            describe(&config(None, None), &info(named(&[("a", params(3)), ("late", late)]), &[])).unwrap();
+        assert_eq!(both.vector_name, "a");
+        let only = info(named(&[("late", late)]), &[]);
+        assert!(refusal(&config(None, None), &only).contains("has no dense vector to search"));
+    }
+
+    #[test]
+    fn a_manifest_is_read_back_from_the_metadata_that_holds_it() {
+        let manifest = Manifest {
+            index_version: crate::retrieval::description::INDEX_VERSION,
+            model: "a".to_owned(),
+            dimensions: 3,
+            languages: ["de".to_owned()].into(),
+            filter_keys: Default::default(),
+        };
+        let metadata = manifest_metadata(&manifest).into_iter().map(|(key, value)| (key, value.into()));
+        let config = CollectionConfig { metadata: metadata.collect(), ..Default::default() };
+        let info = CollectionInfo { config: Some(config), ..Default::default() };
+        assert_eq!(read_manifest(Some(&info)), Some(manifest));
+        assert_eq!(read_manifest(Some(&CollectionInfo::default())), None);
+    }
+
+    #[test]
+    fn without_a_manifest_only_the_vector_tells_which_model_embedded_a_collection() {
+        assert!(incompatibility(None, OFFLINE_VECTOR, "a-model").is_some());
+        assert!(incompatibility(None, "dense", OFFLINE_MODEL).is_some());
+        assert_eq!(incompatibility(None, OFFLINE_VECTOR, OFFLINE_MODEL), None);
+        assert_eq!(incompatibility(None, "dense", "a-model"), None);
+    }
+}

@@ -158,7 +158,7 @@ impl Remote {
     }
 
     /// Builds the legs of a search: the vector's, and where retrieval is hybrid, one per analyzer.
-    fn queries(&self, search: &Search) -> Vec<QueryPoints> {
+    fn leg_queries(&self, search: &Search) -> Vec<QueryPoints> {
         let filter = qdrant_filter(&search.filter);
         let leg = |input: VectorInput, name: &str| {
             let limit = search.hits_per_leg() as u64;
@@ -180,7 +180,7 @@ impl Remote {
         client: &Qdrant,
         search: &Search,
     ) -> (usize, Result<QueryBatchResponse, QdrantError>) {
-        let query_points = self.queries(search);
+        let query_points = self.leg_queries(search);
         let count = query_points.len();
         let batch = QueryBatchPoints {
             collection_name: self.config.collection.clone(),
@@ -192,6 +192,7 @@ impl Remote {
     }
 }
 
+/// Reports whether a search failed because the server missed its deadline.
 fn missed_deadline(response: &Result<QueryBatchResponse, QdrantError>) -> bool {
     response.as_ref().err().and_then(status_code) == Some(Code::DeadlineExceeded)
 }
