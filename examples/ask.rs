@@ -13,13 +13,13 @@ async fn main() -> Result<(), String> {
     let server = std::env::var("DOCENT_URL").unwrap_or_else(|_| "http://127.0.0.1:8080".to_owned());
     let request = reqwest::Client::new().post(format!("{server}/chat")).json(&json!({ "query": query }));
     let mut events = EventSource::new(request).map_err(|error| error.to_string())?;
-    // Otherwise the end of the stream would send the question again.
+    // A retry would send the question again at the end of the stream.
     events.set_retry_policy(Box::new(retry::Never));
     while let Some(event) = events.next().await {
         let message = match event {
             Ok(Event::Open) => continue,
             Ok(Event::Message(message)) => message,
-            // A refused question has a status and says why.
+            // The body of a refused question says why it was refused.
             Err(Error::InvalidStatusCode(_, answer)) => return Err(answer.text().await.unwrap_or_default()),
             Err(error) => return Err(format!("{error}; does Docent run at {server}?")),
         };

@@ -1,5 +1,6 @@
-//! Indexing and searching made-up documentation of a given size: time, memory, and the time of a search with and without a
-//! filter, for sparse vectors made offline and for dense ones of 768 values with BM25 beside them.
+//! Measures indexing and searching made-up documentation of a given size: time, memory, and the time of a
+//! search with and without a filter, for sparse vectors made offline and for dense ones of 768 values with BM25
+//! beside them.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -33,32 +34,34 @@ pub async fn measure(binary: &str, passages: usize) -> Result<()> {
     let folder = tempfile::tempdir()?;
     let (docs, data) = (folder.path().join("docs"), folder.path().join("data"));
     write_pages(&docs, passages)?;
-    let (elapsed, anonymous) = index(binary, &docs, &data)?;
+    let (elapsed, anonymous) = run_index(binary, &docs, &data)?;
     println!(
         "{:<28} {:.1} s, {anonymous} MiB anonymous memory at most",
         "docent index, offline",
         elapsed.as_secs_f64()
     );
     let sparse = open(&data, OFFLINE_MODEL).await?;
-    searches("search, offline", &sparse, |text| Vector::Sparse(offline::embed(text, Task::Query))).await?;
+    measure_searches("search, offline", &sparse, |text| Vector::Sparse(offline::embed(text, Task::Query)))
+        .await?;
     let dense_data = folder.path().join("dense");
     let began = Instant::now();
     build_dense(&docs, &dense_data)?;
     println!("{:<28} {:.1} s", "build, dense + BM25", began.elapsed().as_secs_f64());
     let dense = open(&dense_data, DENSE_MODEL).await?;
-    searches("search, dense + BM25", &dense, |text| Vector::Dense(direction(text))).await
+    measure_searches("search, dense + BM25", &dense, |text| Vector::Dense(text_vector(text))).await
 }
 
-/// Numbers that look random and are the same in every run.
+/// Generates numbers that look random and are equal in every run.
 struct Numbers(u64);
 
 impl Numbers {
+    /// Returns the next number below `below`.
     fn next(&mut self, below: usize) -> usize {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) as usize % below
     }
 
-    /// Few words are frequent and many are rare, as in a language.
+    /// Returns `count` made-up words; few are frequent and many are rare, as in a language.
     fn words(&mut self, count: usize) -> String {
         let word = |numbers: &mut Self| {
             let range = [50, 500, 5_000, 50_000][numbers.next(4)];
@@ -70,6 +73,7 @@ impl Numbers {
     }
 }
 
+/// Writes pages with about `passages` passages.
 fn write_pages(docs: &Path, passages: usize) -> Result<()> {
     std::fs::create_dir_all(docs)?;
     let mut numbers = Numbers(7);
@@ -84,8 +88,8 @@ fn write_pages(docs: &Path, passages: usize) -> Result<()> {
     Ok(())
 }
 
-/// Runs `docent index` and watches its anonymous memory.
-fn index(binary: &str, docs: &Path, data: &Path) -> Result<(Duration, u64)> {
+/// Runs `docent index`. Returns its time and its largest anonymous memory, in MiB.
+fn run_index(binary: &str, docs: &Path, data: &Path) -> Result<(Duration, u64)> {
     let began = Instant::now();
     let mut child = Command::new(binary)
         .arg("index")
@@ -108,6 +112,7 @@ fn index(binary: &str, docs: &Path, data: &Path) -> Result<(Duration, u64)> {
     Ok((began.elapsed(), most))
 }
 
+/// Builds an index of dense vectors with BM25 beside them.
 fn build_dense(docs: &Path, data: &Path) -> Result<()> {
     let root =
         Root { route_base: "/docs".to_owned(), filter_keys: vec!["language_of".to_owned()], ..Root::default() };
@@ -123,7 +128,7 @@ fn build_dense(docs: &Path, data: &Path) -> Result<()> {
     for page in docs.pages(&root, &[]) {
         let point = |passage: PagePassage| Point {
             id: passage.id,
-            vector: Vector::Dense(direction(&passage.embedded.text)),
+            vector: Vector::Dense(text_vector(&passage.embedded.text)),
             payload: passage_payload(&root, &passage),
             text: passage.embedded.text,
         };
@@ -133,8 +138,8 @@ fn build_dense(docs: &Path, data: &Path) -> Result<()> {
     Ok(())
 }
 
-/// A dense vector that depends on the text and on nothing else.
-fn direction(text: &str) -> Vec<f32> {
+/// Returns a dense vector that depends on the text alone.
+fn text_vector(text: &str) -> Vec<f32> {
     let mut numbers = Numbers(text.bytes().fold(7, |hash, byte| hash * 31 % 1_000_000_007 + u64::from(byte)));
     (0..DIMENSIONS).map(|_| numbers.next(2_001) as f32 / 1_000.0 - 1.0).collect()
 }
@@ -143,7 +148,8 @@ async fn open(data: &Path, model: &str) -> Result<Index> {
     Ok(Index::Embedded(Embedded::open(data, model, PayloadReader::default()).await?))
 }
 
-async fn searches(name: &str, index: &Index, embed: impl Fn(&str) -> Vector) -> Result<()> {
+/// Measures searches without and with a filter, and prints their times.
+async fn measure_searches(name: &str, index: &Index, embed: impl Fn(&str) -> Vector) -> Result<()> {
     let only = Filter::from([("language_of".to_owned(), vec![FilterValue::Text("de".to_owned())])]);
     for (kind, filter) in [("", Filter::new()), (", filtered", only)] {
         let mut numbers = Numbers(11);

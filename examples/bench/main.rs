@@ -1,9 +1,10 @@
-//! Measures a built binary:
-//! `cargo build --release --bins --examples && target/release/examples/bench target/release/docent`.
+//! Measures a built binary: `cargo build --release --bins --examples && target/release/examples/bench
+//! target/release/docent`.
 //!
-//! Of the demo it prints the binary's size, the time from its start to a 200 of `/health`, its resident memory when idle
-//! and after the questions, and the time from a question to its `sources` event on a fresh and on a kept connection; then
-//! the time and memory of indexing, and the time of a search. One machine, one run: compare figures of the same run only.
+//! The program prints the binary's size, the time from the demo's start to a 200 of `/health`, the demo's
+//! resident memory when idle and after the questions, and the time from a question to its `sources` event on a
+//! fresh and on a kept connection; then the time and memory of indexing, and the time of a search. Compare
+//! figures of one run only.
 
 mod index;
 
@@ -20,7 +21,7 @@ const PASSAGES: [usize; 2] = [1_000, 20_000];
 /// Starts of the binary.
 const STARTS: usize = 10;
 
-/// A running demo, which ends with its value.
+/// Holds a running demo, which is stopped when the value is dropped.
 struct Demo {
     child: Child,
     url: String,
@@ -28,7 +29,7 @@ struct Demo {
 
 impl Drop for Demo {
     fn drop(&mut self) {
-        // SIGTERM, so that it clears away its temporary index.
+        // SIGTERM lets the demo remove its temporary index.
         let _ = Command::new("kill").arg(self.child.id().to_string()).status();
         let _ = self.child.wait();
     }
@@ -41,12 +42,12 @@ async fn main() -> Result<()> {
     println!("binary size                  {:.1} MiB", mib(size));
     let mut starts = Vec::new();
     for _ in 0..STARTS {
-        starts.push(start(&binary).await?.1);
+        starts.push(start_demo(&binary).await?.1);
     }
     report("start to /health 200", &mut starts);
-    let (demo, _) = start(&binary).await?;
+    let (demo, _) = start_demo(&binary).await?;
     tokio::time::sleep(Duration::from_secs(1)).await;
-    println!("idle resident memory         {:.1} MiB", mib(resident(&demo)?));
+    println!("idle resident memory         {:.1} MiB", mib(resident_bytes(&demo)?));
     let kept = reqwest::Client::new();
     let fresh = || reqwest::Client::builder().pool_max_idle_per_host(0).build();
     let (mut on_kept, mut on_fresh) = (Vec::new(), Vec::new());
@@ -56,7 +57,7 @@ async fn main() -> Result<()> {
     }
     report("sources, kept connection", &mut on_kept);
     report("sources, fresh connection", &mut on_fresh);
-    println!("resident memory afterwards   {:.1} MiB", mib(resident(&demo)?));
+    println!("resident memory afterwards   {:.1} MiB", mib(resident_bytes(&demo)?));
     drop(demo);
     for passages in PASSAGES {
         index::measure(&binary, passages).await?;
@@ -64,8 +65,8 @@ async fn main() -> Result<()> {
     Ok(())
 }
 
-/// Starts the demo on a free port and waits for its health.
-async fn start(binary: &str) -> Result<(Demo, Duration)> {
+/// Starts the demo on a free port and waits until it is healthy. Returns it with the time that took.
+async fn start_demo(binary: &str) -> Result<(Demo, Duration)> {
     let port = std::net::TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
     let url = format!("http://127.0.0.1:{port}");
     let began = Instant::now();
@@ -85,7 +86,7 @@ async fn start(binary: &str) -> Result<(Demo, Duration)> {
     Ok((demo, began.elapsed()))
 }
 
-/// From sending a question to the first bytes of its answer, which are the `sources` event.
+/// Measures the time from sending a question to the first bytes of its answer, which are the `sources` event.
 async fn time_to_sources(http: &reqwest::Client, url: &str) -> Result<Duration> {
     let body = serde_json::json!({ "query": "How do I put the chat on my Docusaurus site?" });
     let began = Instant::now();
@@ -98,14 +99,15 @@ async fn time_to_sources(http: &reqwest::Client, url: &str) -> Result<Duration> 
     Ok(elapsed)
 }
 
+/// Prints the median and the 99th percentile of `times`.
 fn report(name: &str, times: &mut [Duration]) {
     times.sort();
     let at = |share: f64| times[((times.len() - 1) as f64 * share).round() as usize].as_secs_f64() * 1e3;
     println!("{name:<28} p50 {:.1} ms, p99 {:.1} ms, n = {}", at(0.5), at(0.99), times.len());
 }
 
-/// Bytes of resident memory, from Linux's `/proc`.
-fn resident(demo: &Demo) -> Result<u64> {
+/// Returns the bytes of resident memory, from Linux's `/proc`.
+fn resident_bytes(demo: &Demo) -> Result<u64> {
     let status = std::fs::read_to_string(format!("/proc/{}/status", demo.child.id()))?;
     let line = status.lines().find(|line| line.starts_with("VmRSS:")).context("no VmRSS")?;
     let kib: u64 = line.split_whitespace().nth(1).context("no number")?.parse()?;
