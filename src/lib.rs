@@ -24,8 +24,8 @@
 //! - [`chat`]: the domain types; imports no other room.
 //! - [`text`]: cutting and cleaning texts; imports no other room.
 //! - [`error`]: status, code and public text of every failure.
-//! - [`limits`]: every documented bound.
-//! - [`telemetry`]: where log lines go.
+//! - [`limits`]: bounds of a request; counters of open answers, requests a minute and a day's spending.
+//! - [`telemetry`]: the log and the metrics.
 
 pub mod app;
 pub mod chat;

@@ -65,9 +65,9 @@ async fn render_metrics(State(app): State<Arc<App>>, headers: HeaderMap) -> Resu
         return Err(Error::Unauthorized);
     }
     let Readiness { qdrant, gemini } = app.readiness.get();
-    metrics::ready("qdrant", qdrant.is_fine());
-    metrics::ready("gemini", gemini.is_fine());
-    metrics::open_answers(app.permits.taken(), app.permits.max());
+    metrics::set_dependency_ready("qdrant", qdrant.is_fine());
+    metrics::set_dependency_ready("gemini", gemini.is_fine());
+    metrics::set_open_answers(app.permits.taken(), app.permits.max());
     let headers = [(header::CONTENT_TYPE, TEXT_FORMAT), (header::CACHE_CONTROL, "no-store")];
     Ok((headers, metrics::render()).into_response())
 }

@@ -162,7 +162,7 @@ fn encode(step: Step, encoder: &mut Encoder, log: &RequestLog) -> (Bytes, bool) 
 
 /// Counts an answer that has ended, and notes it for the request's log line.
 fn note_end(summary: &Summary, log: &RequestLog) {
-    metrics::answer(summary);
+    metrics::record_answer(summary);
     log.note_answer(summary);
 }
 

@@ -133,7 +133,7 @@ impl Drop for RequestLog {
     fn drop(&mut self) {
         let end = std::mem::take(&mut *self.lock());
         let code = end.failure.as_ref().map_or("none", |failure| failure.code);
-        metrics::request(&self.route, end.status.unwrap_or(READER_LEFT), code);
+        metrics::count_request(&self.route, end.status.unwrap_or(READER_LEFT), code);
         match (&end.failure, &end.summary) {
             (Some(Failure { code, status, cause }), _) => match status {
                 500.. if *code == "overloaded" => line!(warn, self, end, "refused", code, cause,),
@@ -147,7 +147,8 @@ impl Drop for RequestLog {
             }
             (None, None) if end.is_question => {
                 let stage = self.progress.stage();
-                metrics::cancellation(stage);
+                metrics::count_cancellation(stage);
+                let stage = stage.as_str();
                 line!(info, self, end, "the reader left", stage,);
             }
             (None, None) if end.status.is_none() => line!(info, self, end, "the reader left",),

@@ -18,7 +18,7 @@ use futures::stream::BoxStream;
 use moka::sync::Cache;
 use uuid::Uuid;
 
-use crate::chat::{AnswerEvent, Passage, Question, Source, Vector};
+use crate::chat::{AnswerEvent, Passage, Question, Source, StageName, Vector};
 use crate::config::{RagLimits, SiteConfig};
 use crate::error::Error;
 use crate::limits::{Budget, SNIPPET_CHARS};
@@ -28,7 +28,7 @@ use crate::telemetry::metrics;
 use crate::text::clip;
 
 pub use progress::{Progress, Times};
-use stage::{Kind, Stage};
+use stage::Stage;
 use write::{Deadlines, Draft, Job, Writers, write};
 
 /// An answer under way: `Sources`, any number of `Text`, then `Done` or one error, then nothing.
@@ -71,8 +71,8 @@ impl Rag {
         Self {
             budget: is_counted.then(|| Budget::new(limits.daily_requests, limits.daily_tokens)),
             known: is_kept.then(|| Cache::new(limits.embed_cache)),
-            embed: Stage::new(Kind::Embed),
-            retrieve: Stage::new(Kind::Retrieve),
+            embed: Stage::new(StageName::Embed),
+            retrieve: Stage::new(StageName::Retrieve),
             writers: Writers::of(&provider),
             provider,
             index,
@@ -104,7 +104,7 @@ impl Rag {
     /// The question's embedding, where it is still known.
     fn known(&self, text: &str) -> Option<Vector> {
         let known = self.known.as_ref()?.get(&key(text));
-        metrics::cache(known.is_some());
+        metrics::count_cache_lookup(known.is_some());
         known
     }
 

@@ -3,7 +3,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::chat::Timings;
+use crate::chat::{StageName, Timings};
 use crate::text::millis;
 
 /// The times of an answer so far. Shared by the answer and by who logs its end, however it comes.
@@ -52,11 +52,11 @@ impl Progress {
     }
 
     /// The stage it is in.
-    pub fn stage(&self) -> &'static str {
+    pub fn stage(&self) -> StageName {
         match self.times() {
-            Times { embed: None, .. } => "embed",
-            Times { retrieve: None, .. } => "retrieve",
-            _ => "generate",
+            Times { embed: None, .. } => StageName::Embed,
+            Times { retrieve: None, .. } => StageName::Retrieve,
+            _ => StageName::Generate,
         }
     }
 

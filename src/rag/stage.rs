@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use tokio::time::timeout;
 
+use crate::chat::StageName;
 use crate::error::Error;
 use crate::telemetry::metrics;
 use crate::{provider, retrieval};
@@ -22,41 +23,20 @@ const REST: Duration = Duration::from_secs(5);
 /// A failure that took so long counts like a missed deadline: a connection that does not open, say.
 const SLOW: Duration = Duration::from_secs(2);
 
-/// What a stage does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    Embed,
-    Retrieve,
-    Generate,
-    /// The second model's.
-    Fallback,
-}
-
-impl Kind {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Embed => "embed",
-            Self::Retrieve => "retrieve",
-            Self::Generate => "generate",
-            Self::Fallback => "fallback",
-        }
-    }
-
-    /// The error of a missed deadline, which names its setting.
-    fn missed(self) -> Error {
-        let provider = |setting: &str| provider::Error::Timeout(setting.to_owned());
-        match self {
-            Self::Embed => Error::Embedding(provider("EMBED_TIMEOUT")),
-            Self::Retrieve => Error::Retrieval(retrieval::Error::Timeout),
-            Self::Generate | Self::Fallback => Error::Generation(provider("FIRST_TOKEN_TIMEOUT")),
-        }
+/// The error of a missed deadline, which names its setting.
+fn deadline_error(stage: StageName) -> Error {
+    let provider = |setting: &str| provider::Error::Timeout(setting.to_owned());
+    match stage {
+        StageName::Embed => Error::Embedding(provider("EMBED_TIMEOUT")),
+        StageName::Retrieve => Error::Retrieval(retrieval::Error::Timeout),
+        StageName::Generate | StageName::Fallback => Error::Generation(provider("FIRST_TOKEN_TIMEOUT")),
     }
 }
 
 /// One stage, shared by all questions.
 #[derive(Debug)]
 pub(super) struct Stage {
-    kind: Kind,
+    name: StageName,
     breaker: Mutex<Breaker>,
 }
 
@@ -73,8 +53,8 @@ struct Breaker {
 }
 
 impl Stage {
-    pub(super) fn new(kind: Kind) -> Self {
-        Self { kind, breaker: Mutex::default() }
+    pub(super) fn new(name: StageName) -> Self {
+        Self { name, breaker: Mutex::default() }
     }
 
     /// Runs `work` within `limit` and the whole answer's `deadline`, and says how long it took.
@@ -88,16 +68,16 @@ impl Stage {
         limit: Duration,
         work: impl Future<Output = Result<T, Error>>,
     ) -> Result<(T, Duration), Error> {
-        let attempt = self.admit().inspect_err(|_| metrics::upstream_error(self.kind.name(), "resting"))?;
+        let attempt = self.admit().inspect_err(|_| metrics::count_upstream_error(self.name, "resting"))?;
         let began = Instant::now();
-        let outcome = within(deadline, limit, self.kind.missed(), work).await.flatten();
+        let outcome = within(deadline, limit, deadline_error(self.name), work).await.flatten();
         let took = began.elapsed();
         // A question that came with too little time left says nothing about the stage.
         if !matches!(outcome, Err(Error::AnswerTimeout) if took < limit.min(SLOW)) {
             attempt.end(outcome.as_ref().err().is_some_and(|error| holds_up(error, took, limit)));
         }
-        let name = outcome.as_ref().map_or_else(kind_of, |_| "ok");
-        metrics::stage(self.kind.name(), name, took);
+        let outcome_label = outcome.as_ref().map_or_else(kind_of, |_| "ok");
+        metrics::record_stage(self.name, outcome_label, took);
         outcome.map(|value| (value, took))
     }
 
@@ -108,7 +88,7 @@ impl Stage {
             Some(until) => {
                 let left = until.saturating_duration_since(Instant::now());
                 if breaker.trying || !left.is_zero() {
-                    return Err(Error::Resting { stage: self.kind.name(), retry_after: left.max(SLOW) });
+                    return Err(Error::Resting { stage: self.name.as_str(), retry_after: left.max(SLOW) });
                 }
                 breaker.trying = true;
                 true
@@ -134,13 +114,13 @@ impl Attempt<'_> {
     /// It has ended, by a failure that held it up or in any other way.
     fn end(mut self, held_up: bool) {
         self.ended = true;
-        let stage = self.stage.kind.name();
+        let stage = self.stage.name;
         let mut breaker = self.stage.lock();
         let epoch = breaker.epoch + 1;
         if !held_up {
             if breaker.until.is_some() {
-                tracing::info!(stage, "answers again");
-                metrics::resting(stage, false);
+                tracing::info!(stage = stage.as_str(), "answers again");
+                metrics::set_circuit_open(stage, false);
                 *breaker = Breaker { epoch, ..Breaker::default() };
             }
             breaker.misses = 0;
@@ -152,11 +132,11 @@ impl Attempt<'_> {
         breaker.misses += 1;
         if breaker.misses >= MISSES {
             tracing::warn!(
-                stage,
+                stage = stage.as_str(),
                 rest_ms = REST.as_millis(),
                 "keeps missing its deadline: failing at once for a while"
             );
-            metrics::resting(stage, true);
+            metrics::set_circuit_open(stage, true);
             // The question that tries afterwards is one miss away from the next rest.
             *breaker = Breaker { misses: MISSES - 1, until: Some(Instant::now() + REST), trying: false, epoch };
         }
@@ -225,7 +205,7 @@ mod tests {
 
     /// A stage that has missed so many deadlines.
     async fn missed(times: u32) -> Stage {
-        let stage = Stage::new(Kind::Embed);
+        let stage = Stage::new(StageName::Embed);
         for _ in 0..times {
             let outcome = stage.run(far(), Duration::from_millis(1), pending::<Result<(), Error>>()).await;
             assert!(matches!(outcome, Err(Error::Embedding(provider::Error::Timeout(_)))), "{outcome:?}");
@@ -263,7 +243,7 @@ mod tests {
             let _ = stage.run(far(), Duration::from_millis(1), pending::<Result<(), Error>>()).await;
             assert!(answers(&stage).await);
         }
-        let stage = Stage::new(Kind::Embed);
+        let stage = Stage::new(StageName::Embed);
         for _ in 0..10 * MISSES {
             assert!(matches!(
                 stage.run(far(), LIMIT, ready(Err::<(), _>(failed()))).await,
@@ -289,7 +269,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_failed_before_the_rest_does_not_begin_another() {
-        let stage = Stage::new(Kind::Embed);
+        let stage = Stage::new(StageName::Embed);
         let late: Vec<_> = (0..MISSES).map(|_| stage.admit().unwrap()).collect();
         for _ in 0..MISSES {
             stage.admit().unwrap().end(true);

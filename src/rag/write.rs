@@ -8,8 +8,8 @@ use futures::StreamExt as _;
 use super::AnswerStream;
 use super::citations::Citations;
 use super::progress::Progress;
-use super::stage::{Kind, Stage, kind_of, within};
-use crate::chat::{AnswerEvent, FinishReason, Source, Status, Summary};
+use super::stage::{Stage, kind_of, within};
+use crate::chat::{AnswerEvent, FinishReason, Source, StageName, Status, Summary};
 use crate::error::Error;
 use crate::limits::{MAX_ANSWER_BYTES, Spending};
 use crate::provider::{
@@ -37,8 +37,8 @@ impl Writers {
     pub(super) fn of(provider: &Provider) -> Self {
         let writer =
             |generation: &Generation, kind| Writer { generation: generation.clone(), stage: Stage::new(kind) };
-        let fallback = provider.fallback.as_ref().map(|fallback| writer(fallback, Kind::Fallback));
-        Self(Arc::new((writer(&provider.generation, Kind::Generate), fallback)))
+        let fallback = provider.fallback.as_ref().map(|fallback| writer(fallback, StageName::Fallback));
+        Self(Arc::new((writer(&provider.generation, StageName::Generate), fallback)))
     }
 
     /// Opens an answer. The time to its first text is for both models together.
@@ -53,7 +53,7 @@ impl Writers {
             opened => return opened,
         };
         tracing::warn!(cause = %failure, "the model has not begun to answer: asking GENERATIVE_MODEL_FALLBACK");
-        metrics::fallback();
+        metrics::count_fallback();
         let left = deadlines.first_token.saturating_sub(began.elapsed());
         match fallback.open(deadlines, left, prompt).await {
             // It will never answer, but the first model may.
@@ -94,7 +94,7 @@ impl Deadlines {
             Ok(None) => Err(Error::Generation(provider::Error::Truncated)),
             Err(error) => Err(error),
         };
-        delta.inspect_err(|error| metrics::upstream_error("generate", kind_of(error)))
+        delta.inspect_err(|error| metrics::count_upstream_error(StageName::Generate, kind_of(error)))
     }
 }
 
@@ -185,7 +185,7 @@ impl Draft {
         if self.model.is_some()
             && let Some(after) = self.progress.first_token()
         {
-            metrics::first_token(after);
+            metrics::record_first_token(after);
         }
         if let Some(spending) = &mut self.spending {
             spending.add(estimate_tokens(text) as u64);

@@ -1,4 +1,4 @@
-//! What is counted, under which names. No label holds anything that comes from outside.
+//! Names and records the metrics. No label holds anything that comes from outside.
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -6,9 +6,9 @@ use std::time::Duration;
 use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
-use crate::chat::Summary;
+use crate::chat::{StageName, Summary};
 
-/// Upper bounds of the histograms, in seconds: from a search in process to the longest answer.
+/// Upper bounds of the histogram buckets, in seconds: from a search in process to the longest answer.
 const SECONDS: &[f64] =
     &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 20.0, 30.0, 60.0];
 
@@ -25,23 +25,23 @@ const UPSTREAM_ERRORS: &str = "docent_upstream_errors_total";
 const CANCELLATIONS: &str = "docent_cancellations_total";
 const CACHE_HITS: &str = "docent_embedding_cache_hits_total";
 const CACHE_MISSES: &str = "docent_embedding_cache_misses_total";
-const RESTING: &str = "docent_stage_resting";
+const CIRCUIT_OPEN: &str = "docent_stage_resting";
 const OPEN_ANSWERS: &str = "docent_open_answers";
 const MAX_OPEN_ANSWERS: &str = "docent_open_answers_max";
 const READY: &str = "docent_ready";
 const BUILD: &str = "docent_build_info";
 
-/// Starts to count, once in a process; what is counted before goes nowhere.
+/// Installs the recorder, once in a process; counts from before are lost.
 pub fn init() {
     let _ = handle();
 }
 
-/// Everything that was counted, in Prometheus's text format.
+/// Returns all metrics in Prometheus's text format.
 pub fn render() -> String {
     handle().map(PrometheusHandle::render).unwrap_or_default()
 }
 
-/// Packs what was measured since the last time; without it, measurements pile up until somebody reads them.
+/// Folds new measurements into the histograms; without this call they pile up in memory until somebody reads them.
 pub fn upkeep() {
     if let Some(handle) = handle() {
         handle.run_upkeep();
@@ -75,44 +75,44 @@ fn describe() {
     describe_counter!(CANCELLATIONS, "Questions whose reader left before the end, by the stage they were in");
     describe_counter!(CACHE_HITS, "Questions whose embedding was still known");
     describe_counter!(CACHE_MISSES, "Questions that had to be embedded while EMBED_CACHE is set");
-    describe_gauge!(RESTING, "1 while a stage fails at once because it keeps missing its deadline");
+    describe_gauge!(CIRCUIT_OPEN, "1 while a stage fails at once because it keeps missing its deadline");
     describe_gauge!(OPEN_ANSWERS, "Answers that are open now");
     describe_gauge!(MAX_OPEN_ANSWERS, "MAX_STREAMS");
     describe_gauge!(READY, "1 while a dependency answers, as /ready sees it");
     describe_gauge!(BUILD, "1, with the version");
 }
 
-/// A request has ended.
-pub fn request(route: &str, status: u16, code: &'static str) {
+/// Counts a request that has ended; `code` is its problem code, or `none`.
+pub fn count_request(route: &str, status: u16, code: &'static str) {
     counter!(REQUESTS, "route" => route.to_owned(), "status" => status.to_string(), "code" => code)
         .increment(1);
 }
 
-/// A stage has ended: in `ok`, or in a kind of error, which counts as an upstream error.
-pub fn stage(name: &'static str, outcome: &'static str, took: Duration) {
-    histogram!(STAGE, "stage" => name, "outcome" => outcome).record(took.as_secs_f64());
+/// Records how long a stage took and how it ended: `ok`, or a kind of error, which also counts as an upstream error.
+pub fn record_stage(stage: StageName, outcome: &'static str, took: Duration) {
+    histogram!(STAGE, "stage" => stage.as_str(), "outcome" => outcome).record(took.as_secs_f64());
     if outcome != "ok" {
-        upstream_error(name, outcome);
+        count_upstream_error(stage, outcome);
     }
 }
 
-/// A dependency failed a question.
-pub fn upstream_error(stage: &'static str, kind: &'static str) {
-    counter!(UPSTREAM_ERRORS, "stage" => stage, "kind" => kind).increment(1);
+/// Counts a failure of the dependency behind a stage.
+pub fn count_upstream_error(stage: StageName, kind: &'static str) {
+    counter!(UPSTREAM_ERRORS, "stage" => stage.as_str(), "kind" => kind).increment(1);
 }
 
-/// A stage begins or ceases to fail at once.
-pub fn resting(stage: &'static str, rests: bool) {
-    gauge!(RESTING, "stage" => stage).set(if rests { 1.0 } else { 0.0 });
+/// Shows that the circuit breaker of a stage has opened or closed.
+pub fn set_circuit_open(stage: StageName, is_open: bool) {
+    gauge!(CIRCUIT_OPEN, "stage" => stage.as_str()).set(if is_open { 1.0 } else { 0.0 });
 }
 
-/// The first visible text of an answer has come, so long after its question.
-pub fn first_token(after: Duration) {
+/// Records the time from a question's arrival to the first visible text of its answer.
+pub fn record_first_token(after: Duration) {
     histogram!(FIRST_TOKEN).record(after.as_secs_f64());
 }
 
-/// An answer has come to its end.
-pub fn answer(summary: &Summary) {
+/// Records an answer that has ended well: status, finish reason, duration, tokens and dropped citations.
+pub fn record_answer(summary: &Summary) {
     let Summary { status, finish_reason, usage, timings, .. } = summary;
     counter!(ANSWERS, "status" => status.as_str(), "finish_reason" => finish_reason.as_str()).increment(1);
     counter!(INVALID_CITATIONS).increment(summary.invalid_citations as u64);
@@ -123,35 +123,35 @@ pub fn answer(summary: &Summary) {
     }
 }
 
-/// A reader left while their question was in a stage.
-pub fn cancellation(stage: &'static str) {
-    counter!(CANCELLATIONS, "stage" => stage).increment(1);
+/// Counts a question whose reader disconnected during a stage.
+pub fn count_cancellation(stage: StageName) {
+    counter!(CANCELLATIONS, "stage" => stage.as_str()).increment(1);
 }
 
-/// A call to Gemini is tried again.
-pub fn retry(stage: &'static str) {
+/// Counts a call to a provider that is tried again.
+pub fn count_retry(stage: &'static str) {
     counter!(RETRIES, "stage" => stage).increment(1);
 }
 
-/// The second model is asked.
-pub fn fallback() {
+/// Counts an answer for which the second model is asked.
+pub fn count_fallback() {
     counter!(FALLBACKS).increment(1);
 }
 
-/// A question's embedding was looked for among those that are kept.
-pub fn cache(hit: bool) {
-    counter!(if hit { CACHE_HITS } else { CACHE_MISSES }).increment(1);
+/// Counts a lookup in the embedding cache.
+pub fn count_cache_lookup(is_hit: bool) {
+    counter!(if is_hit { CACHE_HITS } else { CACHE_MISSES }).increment(1);
 }
 
-/// How many answers are open, of how many that may be.
-pub fn open_answers(open: usize, max: usize) {
+/// Shows how many answers are open and how many may be.
+pub fn set_open_answers(open: usize, max: usize) {
     #[expect(clippy::cast_precision_loss, reason = "there are at most 100,000")]
     let (open, max) = (open as f64, max as f64);
     gauge!(OPEN_ANSWERS).set(open);
     gauge!(MAX_OPEN_ANSWERS).set(max);
 }
 
-/// Whether a dependency answers.
-pub fn ready(dependency: &'static str, answers: bool) {
-    gauge!(READY, "dependency" => dependency).set(if answers { 1.0 } else { 0.0 });
+/// Shows whether a dependency answers.
+pub fn set_dependency_ready(dependency: &'static str, is_ready: bool) {
+    gauge!(READY, "dependency" => dependency).set(if is_ready { 1.0 } else { 0.0 });
 }

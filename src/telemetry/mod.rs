@@ -1,5 +1,4 @@
-//! Where log lines go and how they look, those of panics too, and what is counted. Questions, passages, answers and keys
-//! never go into one.
+//! Sets up the log, panics included, and keeps the metrics. Questions, passages, answers and keys go into neither.
 
 pub mod metrics;
 
@@ -11,7 +10,7 @@ use crate::config::{ConfigError, Vars};
 ///
 /// # Errors
 ///
-/// A format that does not exist, or a filter that cannot be read, by name.
+/// Returns the name of the variable whose format does not exist or whose filter cannot be read.
 pub fn init(vars: &Vars) -> Result<(), ConfigError> {
     let text = |name| vars.get_or_default(name).unwrap_or_default();
     let filter = EnvFilter::try_new(text("RUST_LOG"))
@@ -25,7 +24,7 @@ pub fn init(vars: &Vars) -> Result<(), ConfigError> {
     };
     installed.map_err(|error| ConfigError::one(format!("the log cannot be set up: {error}")))?;
     std::panic::set_hook(Box::new(|panic| {
-        // A panic's own words may quote what was being read: only its place is logged.
+        // The message of a panic may quote a question or a passage, so only the place is logged.
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
         tracing::error!(place, "panicked");
     }));

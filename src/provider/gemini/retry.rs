@@ -95,7 +95,7 @@ impl Schedule {
             .retry(backoff)
             .adjust(|fault: &Fault, delay| self.delay(fault, delay))
             .notify(|fault: &Fault, delay| {
-                metrics::retry(self.stage);
+                metrics::count_retry(self.stage);
                 tracing::warn!(stage = self.stage, cause = %fault.error, delay_ms = delay.as_millis(), "trying again");
             })
             .await
