@@ -13,7 +13,7 @@ use tokio_util::task::TaskTracker;
 use crate::config::{AllowedOrigins, Config, HttpLimits, IndexConfig};
 use crate::docs::site::DemoSite;
 use crate::indexing;
-use crate::limits::{Bodies, Permits, RateLimit};
+use crate::limits::{AnswerPermits, BodyBytes, RateLimit};
 use crate::provider::gemini::{Gemini, Reach};
 use crate::provider::{Embedding, Generation, Offline, Provider};
 use crate::rag::Rag;
@@ -43,9 +43,9 @@ pub struct App {
     /// Bounds of clients and connections.
     pub limits: HttpLimits,
     /// How many answers may be open at once.
-    pub permits: Permits,
+    pub permits: AnswerPermits,
     /// How many bodies may be read at once.
-    pub bodies: Bodies,
+    pub bodies: BodyBytes,
     /// How often one client may ask.
     pub rate_limit: RateLimit,
     /// What `/metrics` asks for; `None` asks for nothing.
@@ -126,12 +126,12 @@ impl App {
             tracing::warn!("{trouble}");
         }
         Ok(Arc::new(Self {
-            permits: Permits::new(config.http_limits.max_streams),
+            permits: AnswerPermits::new(config.http_limits.max_streams),
             readiness: Seen::new(readiness),
             allowed_origins: config.allowed_origins,
             site,
             drain: Drain::default(),
-            bodies: Bodies::default(),
+            bodies: BodyBytes::default(),
             rate_limit: RateLimit::new(config.http_limits.rate_limit),
             metrics_token: config.metrics_token,
             rag: Rag::new(Provider { embedding, generation, fallback }, index, config.site, config.rag_limits),

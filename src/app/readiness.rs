@@ -91,7 +91,7 @@ impl App {
         loop {
             tokio::time::sleep(TIDY_INTERVAL).await;
             metrics::upkeep();
-            self.rate_limit.forget();
+            self.rate_limit.drop_idle_clients();
         }
     }
 

@@ -13,9 +13,9 @@ pub use answer::{
 };
 pub use question::{
     DEFAULT_TOP_K, Field, Filter, FilterValue, MAX_FILTER_CHARS, MAX_FILTER_VALUES, MAX_HISTORY_MESSAGES,
-    MAX_MESSAGE_CHARS, MAX_QUERY_CHARS, MAX_SELECTION_CHARS, MAX_TITLE_CHARS, MAX_TOP_K, MAX_URL_CHARS,
-    Message, OutOfBounds, Page, Question, QuestionParts, Role, filter_value_bounds, too_many_messages,
-    top_k_bounds,
+    MAX_MESSAGE_CHARS, MAX_PAGE_TITLE_CHARS, MAX_PAGE_URL_CHARS, MAX_QUERY_CHARS, MAX_SELECTION_CHARS,
+    MAX_TOP_K, Message, OutOfBounds, Page, Question, QuestionParts, Role, filter_value_bounds,
+    too_many_messages, top_k_bounds,
 };
 
 /// Identifies one request of this process: 128 random bits, so that nobody can guess or choose one.

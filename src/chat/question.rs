@@ -14,9 +14,9 @@ pub const MAX_MESSAGE_CHARS: usize = 8_000;
 /// Characters of a selection; a longer one is refused.
 pub const MAX_SELECTION_CHARS: usize = 4_000;
 /// Characters of a page title; a longer one is refused.
-pub const MAX_TITLE_CHARS: usize = 300;
+pub const MAX_PAGE_TITLE_CHARS: usize = 300;
 /// Characters of a page's address; a longer one is refused.
-pub const MAX_URL_CHARS: usize = 2_000;
+pub const MAX_PAGE_URL_CHARS: usize = 2_000;
 /// Passages one question may ask for; more are refused.
 pub const MAX_TOP_K: usize = 20;
 /// Passages a question gets when it names no number.
@@ -192,8 +192,8 @@ impl Checks {
             Some(part.trim().to_owned()).filter(|part| !part.is_empty())
         };
         Page {
-            url: check(page.url, MAX_URL_CHARS, Field::PageUrl),
-            title: check(page.title, MAX_TITLE_CHARS, Field::PageTitle),
+            url: check(page.url, MAX_PAGE_URL_CHARS, Field::PageUrl),
+            title: check(page.title, MAX_PAGE_TITLE_CHARS, Field::PageTitle),
             selection: check(page.selection, MAX_SELECTION_CHARS, Field::PageSelection),
         }
     }
@@ -326,8 +326,8 @@ mod tests {
         let long = |chars: usize| "ü".repeat(chars + 1);
         let message = |chars| Message { role: Role::User, content: long(chars) };
         let page = Page {
-            url: Some(long(MAX_URL_CHARS)),
-            title: Some(long(MAX_TITLE_CHARS)),
+            url: Some(long(MAX_PAGE_URL_CHARS)),
+            title: Some(long(MAX_PAGE_TITLE_CHARS)),
             selection: Some(long(MAX_SELECTION_CHARS)),
         };
         let text = FilterValue::Text(long(MAX_FILTER_CHARS));

@@ -26,8 +26,11 @@ use tower::Service as _;
 
 use super::peer::Peer;
 use crate::app::App;
-use crate::limits::{MAX_HEAD_BYTES, SEND_BUFFER_BYTES};
+use crate::limits::MAX_HEAD_BYTES;
 
+/// Bytes of a response that the operating system buffers for a slow reader (Linux doubles the number); its own default is
+/// up to 4 MiB for each. When the buffer is full, reading from the model stops.
+const SEND_BUFFER_BYTES: usize = 128 * 1024;
 /// Pause after a failed accept (no file descriptors left, for example), so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Time for the last frames to leave, once the grace is over.

@@ -1,4 +1,4 @@
-//! How often one client may ask.
+//! Limits how often one client may ask.
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU32;
@@ -7,33 +7,33 @@ use std::time::Duration;
 use governor::clock::{Clock as _, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, Quota};
 
-/// Bits of an IPv6 address that one client holds: a network of 64 bits is the smallest that is handed out.
+/// Bits of an IPv6 address that identify a client: a network of 64 bits is the smallest that providers assign.
 const CLIENT_BITS: u32 = 64;
 
-/// Requests a minute per client, a minute's worth of them at once.
+/// Counts each client's requests: so many a minute, and at most a minute's worth at once.
 #[derive(Debug)]
 pub struct RateLimit(Option<DefaultKeyedRateLimiter<IpAddr>>);
 
 impl RateLimit {
-    /// At most `per_minute` requests; 0 for no limit.
+    /// Creates a limit of `per_minute` requests per client; 0 for no limit.
     pub fn new(per_minute: u32) -> Self {
         let quota = NonZeroU32::new(per_minute).map(Quota::per_minute);
         Self(quota.map(DefaultKeyedRateLimiter::keyed))
     }
 
-    /// Counts a request of a client.
+    /// Counts a request of a client and admits it.
     ///
     /// # Errors
     ///
-    /// How long to wait until the next one is admitted.
+    /// Returns the time until the next request is admitted.
     pub fn check(&self, client: IpAddr) -> Result<(), Duration> {
         let Some(limiter) = &self.0 else { return Ok(()) };
-        let refused = limiter.check_key(&network(client)).err();
+        let refused = limiter.check_key(&client_network(client)).err();
         refused.map_or(Ok(()), |until| Err(until.wait_time_from(DefaultClock::default().now())))
     }
 
-    /// Forgets clients that have not asked for a while, so that memory follows the last minute and not all time.
-    pub fn forget(&self) {
+    /// Drops clients without recent requests, so that memory grows with the clients of the last minute only.
+    pub fn drop_idle_clients(&self) {
         if let Some(limiter) = &self.0 {
             limiter.retain_recent();
             limiter.shrink_to_fit();
@@ -41,8 +41,8 @@ impl RateLimit {
     }
 }
 
-/// What counts as one client.
-fn network(client: IpAddr) -> IpAddr {
+/// Returns the address under which a client is counted: IPv4 as it is, IPv6 cut to its network.
+fn client_network(client: IpAddr) -> IpAddr {
     match client.to_canonical() {
         IpAddr::V6(address) => {
             let mask = u128::MAX << (Ipv6Addr::BITS - CLIENT_BITS);

@@ -21,7 +21,7 @@ use uuid::Uuid;
 use crate::chat::{AnswerEvent, Passage, Question, Source, StageName, Vector};
 use crate::config::{RagLimits, SiteConfig};
 use crate::error::Error;
-use crate::limits::{Budget, SNIPPET_CHARS};
+use crate::limits::Budget;
 use crate::provider::{Embedding, Generation, Provider, Task};
 use crate::retrieval::{Index, Search};
 use crate::telemetry::metrics;
@@ -30,6 +30,9 @@ use crate::text::clip;
 pub use progress::{Progress, Times};
 use stage::Stage;
 use write::{Deadlines, Draft, Job, Writers, write};
+
+/// Characters of a snippet in `sources`; a longer passage is cut there.
+const SNIPPET_CHARS: usize = 240;
 
 /// An answer under way: `Sources`, any number of `Text`, then `Done` or one error, then nothing.
 pub type AnswerStream = BoxStream<'static, Result<AnswerEvent, Error>>;
@@ -136,7 +139,7 @@ impl Rag {
         let prompt = prompt::assemble(&self.site, &question, passages);
         let draft = match &self.budget {
             None => draft,
-            Some(budget) => match budget.begin(prompt.estimated_tokens()) {
+            Some(budget) => match budget.reserve(prompt.estimated_tokens()) {
                 Some(spending) => draft.paid_by(spending),
                 None => return without_model(sources, draft.search_only()),
             },

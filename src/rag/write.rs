@@ -173,7 +173,7 @@ impl Draft {
             Err(error) => {
                 let worked = matches!(error, Error::AnswerTimeout | Error::Generation(Timeout(_)));
                 if let Some(spending) = self.spending.take().filter(|_| !worked) {
-                    spending.give_back();
+                    spending.refund();
                 }
                 Err(error)
             }
@@ -213,7 +213,7 @@ impl Draft {
         if let (Some(mut spending), Some(usage)) = (self.spending, end.usage) {
             // A gateway may leave the counts out; then the estimate stands.
             if usage.prompt_tokens > 0 && usage.completion_tokens > 0 {
-                spending.settle(usage.total_tokens);
+                spending.correct(usage.total_tokens);
             }
         }
         let (rest, checked) = self.citations.finish();

@@ -140,7 +140,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::chat::{DEFAULT_TOP_K, MAX_QUERY_CHARS, MAX_URL_CHARS};
+    use crate::chat::{DEFAULT_TOP_K, MAX_PAGE_URL_CHARS, MAX_QUERY_CHARS};
     use crate::http::fields::MAX_BODY_VALUES;
 
     fn keys() -> Vec<String> {
@@ -194,7 +194,7 @@ mod tests {
             ),
             (format!(r#"{{"query": "x", "history": [{}]}}"#, vec!["{}"; 21].join(",")), vec!["history"]),
             (
-                format!(r#"{{"query": "x", "page": {{"url": "{}"}}}}"#, long(MAX_URL_CHARS + 1)),
+                format!(r#"{{"query": "x", "page": {{"url": "{}"}}}}"#, long(MAX_PAGE_URL_CHARS + 1)),
                 vec!["page.url"],
             ),
             (r#"{"query": "x", "page": {"title": 1, "y": 2}}"#.to_owned(), vec!["page.y", "page.title"]),

@@ -14,7 +14,6 @@ use secrecy::ExposeSecret as _;
 use serde_json::Value;
 
 use crate::config::{GeminiConfig, ProviderLimits};
-use crate::limits::{MAX_BATCH_BODY_BYTES, MAX_UPSTREAM_BODY_BYTES};
 use crate::provider::{DeltaStream, Document, Error, Prompt, Task};
 use crate::text::log_safe;
 
@@ -22,6 +21,12 @@ use answer::{AFTER_EMPTY_FINISH, Answer};
 use retry::{Fault, Retry, Schedule};
 use wire::ApiError;
 
+/// Bytes of an upstream's JSON body that Docent reads; a longer one is unusable.
+/// A 3,072-dimension embedding takes about 64 KiB.
+const MAX_UPSTREAM_BODY_BYTES: usize = 4 * 1024 * 1024;
+/// Bytes of the JSON body of a batch of embeddings; a longer one is unusable. 100 embeddings of 3,072 values take 4 to
+/// 8 MiB, depending on the white space.
+const MAX_BATCH_BODY_BYTES: usize = 16 * 1024 * 1024;
 /// How long a connection may take to open.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
