@@ -22,6 +22,7 @@
 //! - [`indexing`]: writes the passages into an index.
 //! - [`eval`]: measuring retrieval and answers with known questions.
 //! - [`chat`]: the domain types; imports no other room.
+//! - [`language`]: detecting languages and splitting texts into words; imports no other room.
 //! - [`text`]: cutting and cleaning texts; imports no other room.
 //! - [`error`]: status, code and public text of every failure.
 //! - [`limits`]: bounds of a request; counters of open answers, requests a minute and a day's spending.
@@ -38,6 +39,7 @@ pub mod eval;
 pub mod fuzzing;
 pub mod http;
 pub mod indexing;
+pub mod language;
 pub mod limits;
 pub mod provider;
 pub mod rag;

@@ -103,7 +103,7 @@ pub fn fuzz(body: &[u8]) {
             assert!((1..=MAX_TOP_K).contains(&question.top_k()));
             assert!(question.history().len() <= MAX_HISTORY_MESSAGES);
             assert!(question.filter().keys().all(|key| keys.contains(key)));
-            let _ = crate::rag::standalone::text(&question);
+            let _ = crate::rag::search_text::build(&question);
         }
         Err(Error::InvalidRequest(fields)) => assert!(!fields.is_empty()),
         Err(error) => assert!(matches!(error, Error::MalformedJson(_)), "{error}"),

@@ -6,8 +6,8 @@
 pub mod citations;
 mod progress;
 pub mod prompt;
+pub mod search_text;
 mod stage;
-pub mod standalone;
 mod write;
 
 use std::sync::Arc;
@@ -90,7 +90,7 @@ impl Rag {
     ///
     /// What failed, or which deadline was missed.
     pub async fn ground(&self, question: Question, progress: Arc<Progress>) -> Result<Grounded, Error> {
-        let text = standalone::text(&question);
+        let text = search_text::build(&question);
         let deadline = progress.started() + self.limits.answer_timeout;
         let (vector, took) = match self.known(&text) {
             Some(vector) => (vector, Duration::ZERO),

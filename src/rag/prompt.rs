@@ -46,7 +46,7 @@ pub fn assemble(site: &SiteConfig, question: &Question, passages: Vec<Passage>) 
         }
         _ => messages.push(Message { role: Role::User, content: turn }),
     }
-    Prompt { system: system(site), messages, question: super::standalone::text(question), passages }
+    Prompt { system: system(site), messages, question: super::search_text::build(question), passages }
 }
 
 /// The stable part: the same for every question.

@@ -1,6 +1,5 @@
-//! The provider that needs no key, no network and no model: sparse embeddings of words, concepts and word pieces, and
-//! answers that quote the best sentences of the passages. Deterministic: the same question on the same index gives the
-//! same answer.
+//! Embeds and answers without a key, a network and a model: sparse embeddings of words, concepts and word pieces, and
+//! answers that quote the best sentences of the passages. Deterministic: one question on one index always gets one answer.
 
 mod embedding;
 mod words;
@@ -13,22 +12,21 @@ use futures::StreamExt as _;
 use crate::chat::{FinishReason, Passage};
 use crate::provider::{Delta, DeltaStream, End, NOT_IN_DOCS, NOT_IN_DOCS_SENTENCE, Prompt};
 
-use words::{Word, is_english, words};
+use words::{Word, is_english, read_words};
 
 pub use embedding::embed;
-pub use words::{is_unspaced, language};
 
-/// Share of the question's weight a passage must hold to be quoted.
+/// Share of the question's weight that a passage must hold to be quoted.
 const MIN_COVERAGE: f64 = 0.45;
-/// The same for a question in another language than English, of which the thesaurus knows but the commonest words.
+/// Share of the weight of a question in another language than English: the thesaurus has only its commonest words.
 const MIN_FOREIGN_COVERAGE: f64 = 0.2;
 /// Quotes in an answer.
 const MAX_QUOTES: usize = 3;
 /// Pages named where no passage is quoted.
 const CLOSEST: usize = 3;
-/// How much a word counts as found where another word for the same thing stands.
+/// Share of a word's weight that counts where the passage has another word for the same thing.
 const CONCEPT_FOUND: f64 = 0.8;
-/// How much a word counts as found where one stands that differs from it as by a typing error.
+/// Share of a word's weight that counts where the passage has a word that differs by a typing error.
 const TYPO_FOUND: f64 = 0.8;
 /// Letters from which one typing error is allowed, and from which two.
 const TYPO_LETTERS: (usize, usize) = (4, 8);
@@ -41,9 +39,10 @@ pub struct Offline {
 }
 
 impl Offline {
-    /// The answer, word by word.
+    /// Streams the answer, word by word.
     pub fn generate(&self, prompt: &Prompt) -> DeltaStream {
-        let answer = quote(&prompt.question, &prompt.passages).unwrap_or_else(|| closest(&prompt.passages));
+        let answer =
+            quote_best(&prompt.question, &prompt.passages).unwrap_or_else(|| name_closest(&prompt.passages));
         let delay = self.token_delay;
         let stream = async_stream::stream! {
             for word in answer.split_inclusive(char::is_whitespace) {
@@ -58,14 +57,8 @@ impl Offline {
     }
 }
 
-/// How many different words of a text carry meaning.
-pub fn meaningful_words(text: &str) -> usize {
-    let stems: HashSet<String> = words(text).into_iter().map(|word| word.stem).collect();
-    stems.len()
-}
-
-/// What is said where the passages do not answer: the pages that come closest.
-fn closest(passages: &[Passage]) -> String {
+/// Writes the answer where the passages have none: the pages that come closest.
+fn name_closest(passages: &[Passage]) -> String {
     let mut named: Vec<&str> = Vec::new();
     let mut pages = Vec::new();
     for (number, passage) in (1..).zip(passages) {
@@ -77,16 +70,16 @@ fn closest(passages: &[Passage]) -> String {
     format!("{NOT_IN_DOCS} {NOT_IN_DOCS_SENTENCE} The closest pages: {}.", pages.join(", "))
 }
 
-/// A text as words are looked for in it.
-struct Text {
+/// Indexes the words of a text, for lookups by stem, concept and form.
+struct WordIndex {
     stems: HashSet<String>,
     concepts: HashSet<u16>,
     forms: HashSet<String>,
 }
 
-impl Text {
+impl WordIndex {
     fn new(text: &str) -> Self {
-        let words = words(text);
+        let words = read_words(text);
         Self {
             concepts: words.iter().flat_map(|word| word.concepts.iter().copied()).collect(),
             stems: words.iter().map(|word| word.stem.clone()).collect(),
@@ -94,14 +87,14 @@ impl Text {
         }
     }
 
-    /// How surely the word stands here, itself, in other words or with a typing error: 0 to 1.
-    fn has(&self, word: &Word) -> f64 {
+    /// Rates from 0 to 1 how surely the word stands here: itself, in other words or with a typing error.
+    fn match_word(&self, word: &Word) -> f64 {
         let in_other_words = word.concepts.iter().any(|concept| self.concepts.contains(concept));
-        self.has_itself(word).max(if in_other_words { CONCEPT_FOUND } else { 0.0 })
+        self.match_exactly(word).max(if in_other_words { CONCEPT_FOUND } else { 0.0 })
     }
 
-    /// The same without other words.
-    fn has_itself(&self, word: &Word) -> f64 {
+    /// Rates from 0 to 1 how surely the word itself stands here, also with a typing error; other words do not count.
+    fn match_exactly(&self, word: &Word) -> f64 {
         if self.stems.contains(&word.stem) {
             return 1.0;
         }
@@ -131,31 +124,33 @@ impl Text {
 }
 
 /// Quotes and cites the sentences that answer `question` best; `None` when no passage is about it.
-fn quote(question: &str, passages: &[Passage]) -> Option<String> {
-    let texts: Vec<Text> = passages.iter().map(|passage| Text::new(&whole(passage))).collect();
-    let asked = weighed(question, &texts);
+fn quote_best(question: &str, passages: &[Passage]) -> Option<String> {
+    let texts: Vec<WordIndex> =
+        passages.iter().map(|passage| WordIndex::new(&text_with_headings(passage))).collect();
+    let asked = weigh_words(question, &texts);
     let is_english = is_english(question);
     // A product that no passage names is another product.
-    let stranger = |word: &Word| word.is_name && texts.iter().all(|text| text.has_itself(word) == 0.0);
+    let stranger = |word: &Word| word.is_name && texts.iter().all(|text| text.match_exactly(word) == 0.0);
     if is_english && asked.iter().any(|(word, _)| stranger(word)) {
         return None;
     }
     let min_coverage = if is_english { MIN_COVERAGE } else { MIN_FOREIGN_COVERAGE };
     let total: f64 = asked.iter().map(|(_, weight)| weight).sum();
-    let found = |text: &Text| -> f64 { asked.iter().map(|(word, weight)| weight * text.has(word)).sum() };
+    let found =
+        |text: &WordIndex| -> f64 { asked.iter().map(|(word, weight)| weight * text.match_word(word)).sum() };
     let mut quotes = Vec::new();
     for (rank, (passage, text)) in passages.iter().zip(&texts).enumerate() {
-        // Other words alone do not make it an answer: "ceiling" stands for a limit too.
-        let is_named = !is_english || asked.iter().any(|(word, _)| text.has_itself(word) > 0.0);
+        // Other words alone do not make a passage an answer: "ceiling" stands for a limit too.
+        let is_named = !is_english || asked.iter().any(|(word, _)| text.match_exactly(word) > 0.0);
         if total == 0.0 || !is_named || found(text) / total < min_coverage {
             continue;
         }
-        let context = found(&Text::new(&heading(passage))) / 2.0;
-        let likeness = likeness(question, passage) * total;
-        for (position, unit) in units(&passage.text).into_iter().enumerate() {
+        let context = found(&WordIndex::new(&headings(passage))) / 2.0;
+        let likeness = rate_heading(question, passage) * total;
+        for (position, unit) in split_units(&passage.text).into_iter().enumerate() {
             // Earlier passages rank higher, and so do the first sentences under a heading.
             let discount = 1.0 / (1.0 + 0.15 * rank as f64 + 0.05 * position as f64);
-            let score = (found(&Text::new(&unit.sentence)) + context) * discount + likeness;
+            let score = (found(&WordIndex::new(&unit.sentence)) + context) * discount + likeness;
             quotes.push((score, rank, position, unit));
         }
     }
@@ -164,16 +159,17 @@ fn quote(question: &str, passages: &[Passage]) -> Option<String> {
     quotes.retain(|(score, ..)| *score >= best / 2.0);
     quotes.truncate(MAX_QUOTES);
     quotes.sort_by_key(|(_, rank, position, _)| (*rank, *position));
-    let quoted: Vec<String> = quotes.into_iter().map(|(_, rank, _, unit)| unit.quoted(rank + 1)).collect();
+    let quoted: Vec<String> = quotes.into_iter().map(|(_, rank, _, unit)| unit.quote(rank + 1)).collect();
     Some(quoted.join("\n\n"))
 }
 
-/// How much the question is the heading right above the passage: "What is X?" and the section "X", or the page "What X
-/// is". In the second case every word counts, so that a question whose words are all common still finds its page.
-fn likeness(question: &str, passage: &Passage) -> f64 {
+/// Rates how much the question is like the heading right above the passage: "What is X?" and the section "X", or the page
+/// "What X is". In the second case every word counts, so that a question whose words are all common still finds its page.
+fn rate_heading(question: &str, passage: &Passage) -> f64 {
     let heading =
         passage.section.as_deref().and_then(|path| path.rsplit(" › ").next()).unwrap_or(&passage.title);
-    let forms = |text: &str| -> HashSet<String> { words(text).into_iter().map(|word| word.form).collect() };
+    let forms =
+        |text: &str| -> HashSet<String> { read_words(text).into_iter().map(|word| word.form).collect() };
     let named = forms(heading);
     if !named.is_empty() && named == forms(question) {
         return 2.0;
@@ -190,41 +186,40 @@ fn likeness(question: &str, passage: &Passage) -> f64 {
     if likeness > 0.5 { 2.0 * likeness * likeness } else { 0.0 }
 }
 
-/// What a passage stands under.
-fn heading(passage: &Passage) -> String {
+/// Joins the title and the section that a passage stands under.
+fn headings(passage: &Passage) -> String {
     format!("{} {}", passage.title, passage.section.as_deref().unwrap_or_default())
 }
 
-fn whole(passage: &Passage) -> String {
-    format!("{} {}", heading(passage), passage.text)
+fn text_with_headings(passage: &Passage) -> String {
+    format!("{} {}", headings(passage), passage.text)
 }
 
-/// The words of the question and how much each says: the rarer among the passages, the more; one that none has says most.
-fn weighed(question: &str, texts: &[Text]) -> Vec<(Word, f64)> {
+/// Weighs the words of the question: the rarer among the passages, the more; a word that no passage has weighs most.
+fn weigh_words(question: &str, texts: &[WordIndex]) -> Vec<(Word, f64)> {
     let mut asked: Vec<Word> = Vec::new();
-    for word in words(question) {
+    for word in read_words(question) {
         match asked.iter_mut().find(|known| known.stem == word.stem) {
             Some(known) => known.is_name |= word.is_name,
             None => asked.push(word),
         }
     }
     let weighed = asked.into_iter().map(|word| {
-        let holders: f64 = texts.iter().map(|text| text.has(&word)).sum();
+        let holders: f64 = texts.iter().map(|text| text.match_word(&word)).sum();
         let weight = 1.0 + ((texts.len() as f64 + 1.0) / (holders + 1.0)).ln();
         (word, weight)
     });
     weighed.collect()
 }
 
-/// A sentence, and the code block that follows it.
-#[derive(Debug, PartialEq, Eq)]
+/// Holds a sentence, and the code block that follows it.
 struct Unit {
     sentence: String,
     code: Option<String>,
 }
 
 impl Unit {
-    fn quoted(&self, number: usize) -> String {
+    fn quote(&self, number: usize) -> String {
         let lead = format!("“{}” [{number}]", self.sentence);
         match &self.code {
             Some(code) => format!("{lead}\n\n{code}"),
@@ -233,13 +228,13 @@ impl Unit {
     }
 }
 
-/// The sentences of a Markdown passage, without headings and tables; code goes with the sentence before it.
-fn units(text: &str) -> Vec<Unit> {
+/// Returns the sentences of a Markdown passage, without headings and tables; code goes with the sentence before it.
+fn split_units(text: &str) -> Vec<Unit> {
     let mut units: Vec<Unit> = Vec::new();
     let mut prose = String::new();
     let mut code: Option<String> = None;
     let flush = |prose: &mut String, units: &mut Vec<Unit>| {
-        units.extend(sentences(prose).into_iter().map(|sentence| Unit { sentence, code: None }));
+        units.extend(split_sentences(prose).into_iter().map(|sentence| Unit { sentence, code: None }));
         prose.clear();
     };
     for line in text.lines() {
@@ -276,7 +271,7 @@ fn units(text: &str) -> Vec<Unit> {
 }
 
 /// Splits prose after `.`, `!` or `?` before white space, and after their East Asian forms; never inside code.
-fn sentences(prose: &str) -> Vec<String> {
+fn split_sentences(prose: &str) -> Vec<String> {
     let mut sentences = Vec::new();
     let mut current = String::new();
     let mut chars = prose.chars().peekable();
@@ -319,7 +314,7 @@ mod tests {
                 "Docent is one binary. Install it with cargo:\n\n```sh\ncargo install docent\n```\n",
             ),
         ];
-        let answer = quote("How do I install Docent with cargo?", &passages).unwrap();
+        let answer = quote_best("How do I install Docent with cargo?", &passages).unwrap();
         assert!(
             answer.contains("“Install it with cargo:” [2]\n\n```sh\ncargo install docent\n```"),
             "{answer}"
@@ -330,8 +325,8 @@ mod tests {
     #[test]
     fn a_question_the_passages_do_not_answer_is_not_answered() {
         let passages = [passage("Install", "Docent is one binary. Install it with cargo.")];
-        assert_eq!(quote("What is the capital of France?", &passages), None);
-        assert_eq!(quote("???", &passages), None);
+        assert_eq!(quote_best("What is the capital of France?", &passages), None);
+        assert_eq!(quote_best("???", &passages), None);
     }
 
     #[test]
@@ -341,7 +336,7 @@ mod tests {
             passage("Files", "Deleting a file needs a confirmation."),
         ];
         for question in ["How can I erase a file?", "how to delte a file", "Wie lösche ich eine Datei?"] {
-            assert!(quote(question, &passages).is_some_and(|answer| answer.contains("[2]")), "{question}");
+            assert!(quote_best(question, &passages).is_some_and(|answer| answer.contains("[2]")), "{question}");
         }
     }
 
@@ -355,21 +350,21 @@ mod tests {
             under("Links › Stores", "Articles about a store and its stores."),
             under("Terms › Store", "A store holds the state."),
         ];
-        let answer = quote("What is a store?", &passages).unwrap();
+        let answer = quote_best("What is a store?", &passages).unwrap();
         assert!(answer.contains("“A store holds the state.” [2]") && !answer.contains("Articles"), "{answer}");
     }
 
     #[test]
     fn a_question_about_another_product_is_not_answered() {
         let passages = [passage("Modules", "A module has a name and may be nested in another module.")];
-        assert!(quote("How do I nest a module?", &passages).is_some());
-        assert_eq!(quote("How do I nest a module in Vuex?", &passages), None);
+        assert!(quote_best("How do I nest a module?", &passages).is_some());
+        assert_eq!(quote_best("How do I nest a module in Vuex?", &passages), None);
     }
 
     #[test]
     fn where_nothing_answers_the_closest_pages_are_named_once() {
         let passages = [passage("Install", "a"), passage("Install", "b"), passage("Errors", "c")];
-        let answer = closest(&passages);
+        let answer = name_closest(&passages);
         assert!(
             answer.starts_with(NOT_IN_DOCS) && answer.ends_with("pages: Install [1], Errors [3]."),
             "{answer}"
