@@ -10,6 +10,7 @@
 
 use std::time::Duration;
 
+use crate::chat::StageName;
 use crate::{provider, retrieval};
 
 /// Names the reason why a request failed.
@@ -54,12 +55,12 @@ pub enum Error {
     /// 502 `generation_failed` or `answer_truncated`, or 503, 504 by what the provider said.
     #[error("generate: {0}")]
     Generation(#[source] provider::Error),
-    /// 504 `upstream_timeout`: a stage that has kept missing its deadline is not asked for a while.
-    #[error("{stage}: not asked, because it has kept missing its deadline")]
-    Resting {
-        /// The stage.
-        stage: &'static str,
-        /// When it is worth another question.
+    /// 504 `upstream_timeout`: the circuit breaker of a stage that keeps missing its deadline is open.
+    #[error("{}: not asked, because it has kept missing its deadline", .stage.as_str())]
+    CircuitOpen {
+        /// Stage whose circuit breaker is open.
+        stage: StageName,
+        /// Time after which another question may be admitted.
         retry_after: Duration,
     },
     /// 504 `upstream_timeout`: the whole answer missed `ANSWER_TIMEOUT`.
@@ -162,7 +163,9 @@ impl Error {
             Self::Generation(error) => from_provider(error, GENERATION_FAILED),
             Self::Retrieval(error) => from_retrieval(error),
             Self::AnswerTimeout => UPSTREAM_TIMEOUT,
-            Self::Resting { retry_after, .. } => Public { retry_after: Some(*retry_after), ..UPSTREAM_TIMEOUT },
+            Self::CircuitOpen { retry_after, .. } => {
+                Public { retry_after: Some(*retry_after), ..UPSTREAM_TIMEOUT }
+            }
             Self::Internal(_) => {
                 request_fault(500, "internal", "Internal error", "Something went wrong on the server.")
             }
@@ -297,7 +300,13 @@ mod tests {
             (Error::Generation(P::Truncated), 502, "answer_truncated", true, None),
             (Error::Unauthorized, 401, "unauthorized", false, None),
             (Error::RateLimited(wait), 429, "rate_limited", true, Some(2)),
-            (Error::Resting { stage: "embed", retry_after: wait }, 504, "upstream_timeout", true, Some(2)),
+            (
+                Error::CircuitOpen { stage: StageName::Embed, retry_after: wait },
+                504,
+                "upstream_timeout",
+                true,
+                Some(2),
+            ),
             (Error::AnswerTimeout, 504, "upstream_timeout", true, None),
             (Error::Internal(text()), 500, "internal", false, None),
         ];

@@ -13,7 +13,7 @@ use crate::chat::{
     Status, Summary,
 };
 use crate::error::Error;
-use crate::rag::{Progress, Rag};
+use crate::rag::{Rag, StageTimes};
 
 /// Name of the row over all questions.
 pub const ALL: &str = "all";
@@ -225,7 +225,7 @@ fn question_of(case: &Case, top_k: usize) -> Result<Question, String> {
 async fn ask(rag: &Rag, case: &Case, top_k: usize) -> (Vec<Source>, Option<Summary>) {
     let Ok(question) = question_of(case, top_k) else { return (Vec::new(), None) };
     let failed = |error: &Error| tracing::warn!(cause = %error, question = case.question, "a question failed");
-    let grounded = match rag.ground(question, Arc::new(Progress::new(Instant::now()))).await {
+    let grounded = match rag.ground(question, Arc::new(StageTimes::new(Instant::now()))).await {
         Ok(grounded) => grounded,
         Err(error) => {
             failed(&error);

@@ -46,7 +46,7 @@ pub(super) async fn open(app: &App, log: Arc<RequestLog>, question: Question) ->
     let permit = app.permits.try_acquire().ok_or(Error::Overloaded("every permit is taken"))?;
     log.note_question();
     let expired = app.drain.expired.clone();
-    let grounded = until_expired(&expired, app.rag.ground(question, Arc::clone(&log.progress))).await?;
+    let grounded = until_expired(&expired, app.rag.ground(question, Arc::clone(&log.times))).await?;
     Ok(OpenAnswer {
         events: app.rag.answer(grounded),
         log,

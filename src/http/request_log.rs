@@ -10,7 +10,7 @@ use axum::http::{HeaderMap, Method};
 
 use crate::chat::{RequestId, Summary};
 use crate::error::Error;
-use crate::rag::Progress;
+use crate::rag::StageTimes;
 use crate::telemetry::metrics;
 use crate::text::{clip, log_safe, millis};
 
@@ -30,7 +30,7 @@ pub(super) struct RequestLog {
     /// The id that is sent and logged: the caller's, if that is fit for a log, else `id`. Keys nothing.
     shown_id: Arc<str>,
     /// The times of the answer's stages.
-    pub(super) progress: Arc<Progress>,
+    pub(super) times: Arc<StageTimes>,
     method: String,
     route: String,
     traceparent: Option<String>,
@@ -62,7 +62,7 @@ impl RequestLog {
         Arc::new(Self {
             id,
             shown_id: caller_id(headers).map_or_else(|| id.to_string().into(), Arc::from),
-            progress: Arc::new(Progress::new(Instant::now())),
+            times: Arc::new(StageTimes::new(Instant::now())),
             method: clip(method.as_str(), MAX_METHOD_CHARS).to_owned(),
             route,
             traceparent: traceparent(headers),
@@ -118,13 +118,13 @@ impl RequestLog {
 macro_rules! line {
     ($level:ident, $log:expr, $end:expr, $outcome:literal, $($field:tt)*) => {{
         let log: &RequestLog = $log;
-        let times = log.progress.times();
+        let durations = log.times.durations();
         tracing::$level!(
             request_id = &*log.shown_id, own_id = log.hidden_id(), method = log.method, route = log.route,
             status = $end.status, $($field)*
-            embed_ms = times.embed.map(millis), retrieve_ms = times.retrieve.map(millis),
-            first_token_ms = times.first_token.map(millis),
-            total_ms = millis(log.progress.started().elapsed()), traceparent = log.traceparent, $outcome
+            embed_ms = durations.embed.map(millis), retrieve_ms = durations.retrieve.map(millis),
+            first_token_ms = durations.first_token.map(millis),
+            total_ms = millis(log.times.started().elapsed()), traceparent = log.traceparent, $outcome
         )
     }};
 }
@@ -146,7 +146,7 @@ impl Drop for RequestLog {
                 line!(info, self, end, "answered", answer, finish_reason, cited, invalid_citations,);
             }
             (None, None) if end.is_question => {
-                let stage = self.progress.stage();
+                let stage = self.times.current_stage();
                 metrics::count_cancellation(stage);
                 let stage = stage.as_str();
                 line!(info, self, end, "the reader left", stage,);

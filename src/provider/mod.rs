@@ -218,6 +218,14 @@ impl Embedding {
         vectors.into_iter().map(|vector| unit_length(vector, dimensions)).collect()
     }
 
+    /// Returns true if each embedding costs money or quota.
+    pub fn is_metered(&self) -> bool {
+        match self {
+            Self::Gemini(_) => true,
+            Self::Offline => false,
+        }
+    }
+
     /// Size of the vectors of a new index: for `gemini-embedding-001` the smallest of the three sizes Google recommends;
     /// 0 for sparse ones, which have none.
     pub fn dimensions(&self) -> usize {
@@ -237,6 +245,14 @@ impl Embedding {
 }
 
 impl Generation {
+    /// Returns true if each answer costs money or quota.
+    pub fn is_metered(&self) -> bool {
+        match self {
+            Self::Gemini(_) => true,
+            Self::Offline(_) => false,
+        }
+    }
+
     /// The configured model; `None` offline, where none is asked.
     pub fn model(&self) -> Option<&str> {
         match self {

@@ -13,8 +13,9 @@ use super::writers::{OpenAnswer, Writers};
 use crate::chat::{AnswerEvent, FinishReason, Source, StageName, Status, Summary, Timings};
 use crate::error::Error;
 use crate::limits::{MAX_ANSWER_BYTES, Spending};
-use crate::provider::{self, Delta, DeltaStream, End, NOT_IN_DOCS_SENTENCE, Prompt, estimated_tokens};
+use crate::provider::{self, Delta, DeltaStream, End, NOT_IN_DOCS_SENTENCE, Prompt};
 use crate::telemetry::metrics;
+use crate::text::estimate_tokens;
 
 /// Sentence of an answer that no model may write, because the day's budget is spent.
 const SEARCH_ONLY_SENTENCE: &str =
@@ -162,7 +163,7 @@ impl AnswerInProgress {
             metrics::record_first_token(after);
         }
         if let Some(spending) = &mut self.spending {
-            spending.add(estimated_tokens(text) as u64);
+            spending.add(estimate_tokens(text) as u64);
         }
         let room = MAX_ANSWER_BYTES - self.bytes;
         let is_full = text.len() > room;

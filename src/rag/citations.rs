@@ -1,58 +1,65 @@
 //! Checks citations while an answer streams. No I/O.
 //!
 //! `[n]` outside code that names no source never reaches a reader; grouped and foreign forms (`[1, 2]`, `[^1]`,
-//! `【1】`) become `[1][2]`, `[1]`, `[1]`; the model's mark of a refusal is taken from the very start. Code is left
-//! alone: a backtick opens it until it closes or the paragraph ends, three backticks or tildes at the start of a line
-//! until their fence closes. Text goes out at once, but for what may still become a citation or the mark.
+//! `【1】`) become `[1][2]`, `[1]`, `[1]`; the model's mark of a refusal is removed from the very start. Code stays as it
+//! is: a backtick opens it until it closes or the paragraph ends, three backticks or tildes at the start of a line until
+//! their fence closes. Text goes out at once, except characters that may still become a citation or the mark.
 //!
-//! The checker goes character by character, so where the pieces were cut makes no difference.
+//! The checker reads one character at a time, so the places where the stream was cut into pieces make no difference.
 
 use std::collections::BTreeSet;
 
 use crate::provider::NOT_IN_DOCS;
 
-/// Longest citation that is understood, in characters; a longer bracket is ordinary text.
+/// Longest citation, in characters; a longer bracket stays ordinary text.
 const MAX_MARKER_CHARS: usize = 64;
-/// White space before the mark that is waited through.
-const MAX_LEADING_SPACE: usize = 64;
+/// Characters before the mark, the mark included, that are held back while it may still come; then they are text.
+const MAX_START_CHARS: usize = 64;
 
-/// The checker of one answer.
-#[derive(Debug)]
+/// Checks one answer. Has no `Debug`: it holds the answer's text.
 pub struct Citations {
     sources: usize,
     phase: Phase,
-    /// What may still become the mark or a citation.
+    /// Characters that may still become the mark or a citation.
     held: String,
-    /// What was let go just before `held` is the beginning of a bracket: dropping `held` must not complete it.
+    /// True if the text released just before `held` begins a bracket: dropping `held` must not complete it.
     in_bracket: bool,
     code: Code,
-    /// How many of which fence character stand just before the next one.
-    run: (char, usize),
-    /// Whether the run began where a fence may stand.
-    run_at_start: bool,
-    /// The line so far, while it is nothing but indentation and list or quote marks; `None` once it is more.
+    /// Fence characters just before the next character; `None` after any other character.
+    run: Option<FenceRun>,
+    /// Beginning of the line while it has only indentation and list or quote marks; `None` once it has more.
     lead: Option<String>,
     cited: BTreeSet<usize>,
     refused: bool,
     invalid: usize,
 }
 
-/// What the checker found.
+/// Reports the citations and the refusal mark that the checker found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Checked {
-    /// The sources that are cited, ascending.
+    /// Numbers of the cited sources, ascending.
     pub cited: Vec<usize>,
-    /// Whether the model marked its answer as a refusal.
+    /// True if the model marked its answer as a refusal.
     pub refused: bool,
-    /// How many citations named no source.
+    /// Number of citations that named no source.
     pub invalid: usize,
+}
+
+/// Counts equal fence characters in a row.
+#[derive(Debug, Clone, Copy)]
+struct FenceRun {
+    /// Backtick or tilde.
+    mark: char,
+    ticks: usize,
+    /// True if the run began where a fence may stand: at the start of a line.
+    is_at_start: bool,
 }
 
 #[derive(Debug, PartialEq)]
 enum Phase {
     /// The mark may still come.
     Start,
-    /// It has come; white space after it goes too.
+    /// The mark has come; white space after it is removed too.
     AfterMark,
     /// Ordinary text.
     Body,
@@ -61,9 +68,9 @@ enum Phase {
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Code {
     None,
-    /// Opened by this many backticks.
+    /// Code opened by this many backticks.
     Inline(usize),
-    /// Opened by this many of `mark` at the start of a line; `info` until that line ends.
+    /// Code opened by this many of `mark` at the start of a line; `info` until that line ends.
     Fence {
         mark: char,
         ticks: usize,
@@ -73,7 +80,7 @@ enum Code {
 }
 
 impl Citations {
-    /// A checker for an answer that may cite the sources 1 to `sources`.
+    /// Creates a checker for an answer that may cite the sources 1 to `sources`.
     pub fn new(sources: usize) -> Self {
         Self {
             sources,
@@ -81,8 +88,7 @@ impl Citations {
             held: String::new(),
             in_bracket: false,
             code: Code::None,
-            run: ('`', 0),
-            run_at_start: false,
+            run: None,
             lead: Some(String::new()),
             cited: BTreeSet::new(),
             refused: false,
@@ -90,23 +96,23 @@ impl Citations {
         }
     }
 
-    /// Takes the next piece of the answer and returns what a reader may see of it now.
+    /// Checks the next piece of the answer and returns the text that a reader may have now.
     pub fn push(&mut self, text: &str) -> String {
         let mut out = String::with_capacity(text.len());
         for c in text.chars() {
             match self.phase {
-                Phase::Start => self.start(c, &mut out),
+                Phase::Start => self.read_start(c, &mut out),
                 Phase::AfterMark if c.is_whitespace() => {}
                 Phase::AfterMark | Phase::Body => {
                     self.phase = Phase::Body;
-                    self.body(c, &mut out);
+                    self.read_body(c, &mut out);
                 }
             }
         }
         out
     }
 
-    /// Ends the answer: what was still held is ordinary text.
+    /// Ends the answer: characters still held are ordinary text.
     pub fn finish(mut self) -> (String, Checked) {
         let mut out = String::new();
         match self.phase {
@@ -117,29 +123,31 @@ impl Citations {
         (out, Checked { cited: self.cited.into_iter().collect(), refused: self.refused, invalid: self.invalid })
     }
 
-    fn start(&mut self, c: char, out: &mut String) {
+    /// Reads one character while the mark may still come.
+    fn read_start(&mut self, c: char, out: &mut String) {
         self.held.push(c);
         let rest = self.held.trim_start();
         if rest == NOT_IN_DOCS {
             self.refused = true;
             self.held.clear();
             self.phase = Phase::AfterMark;
-        } else if !NOT_IN_DOCS.starts_with(rest) || self.held.chars().count() > MAX_LEADING_SPACE {
+        } else if !NOT_IN_DOCS.starts_with(rest) || self.held.chars().count() > MAX_START_CHARS {
             self.release_start(out);
         }
     }
 
-    /// There is no mark: what was held for it is ordinary text.
+    /// Releases the characters held for the mark, which has not come, as ordinary text.
     fn release_start(&mut self, out: &mut String) {
         self.phase = Phase::Body;
         for c in std::mem::take(&mut self.held).chars() {
-            self.body(c, out);
+            self.read_body(c, out);
         }
     }
 
-    fn body(&mut self, c: char, out: &mut String) {
-        if self.run.1 > 0 && self.run.0 != c {
-            self.settle_run();
+    /// Reads one character of the answer behind a mark that may have come.
+    fn read_body(&mut self, c: char, out: &mut String) {
+        if let Some(run) = self.run.take_if(|run| run.mark != c) {
+            self.end_run(run);
         }
         if matches!(c, '`' | '~') {
             self.release(out);
@@ -153,15 +161,15 @@ impl Citations {
         } else if self.held.is_empty() {
             if matches!(c, '[' | '【') { self.held.push(c) } else { out.push(c) }
         } else {
-            self.marker(c, out);
+            self.read_marker(c, out);
         }
     }
 
-    /// One more character of what may be a citation.
-    fn marker(&mut self, c: char, out: &mut String) {
+    /// Reads one more character of a bracket that may be a citation.
+    fn read_marker(&mut self, c: char, out: &mut String) {
         let close = if self.held.starts_with('[') { ']' } else { '】' };
         if c == close {
-            match numbers(&self.held) {
+            match cited_numbers(&self.held) {
                 Some(numbers) => {
                     self.held.clear();
                     self.cite(&numbers, out);
@@ -184,6 +192,7 @@ impl Citations {
         }
     }
 
+    /// Writes the numbers that name a source, one bracket each.
     fn cite(&mut self, numbers: &[usize], out: &mut String) {
         let before = out.len();
         for number in numbers {
@@ -200,24 +209,23 @@ impl Citations {
         }
     }
 
+    /// Releases the characters held for a citation as ordinary text.
     fn release(&mut self, out: &mut String) {
         out.push_str(&self.held);
         self.held.clear();
         self.in_bracket = false;
     }
 
-    fn extend_run(&mut self, c: char) {
-        if self.run.1 == 0 {
-            self.run_at_start = self.lead.is_some();
-            self.lead = None;
-        }
-        self.run = (c, self.run.1 + 1);
+    fn extend_run(&mut self, mark: char) {
+        let is_at_start = self.lead.take().is_some();
+        let run = self.run.get_or_insert(FenceRun { mark, ticks: 0, is_at_start });
+        run.ticks += 1;
     }
 
-    /// A run of backticks or tildes has ended: it opens code, closes it, or stands in it.
-    fn settle_run(&mut self) {
-        let (mark, ticks) = std::mem::replace(&mut self.run, ('`', 0));
-        let opens_fence = ticks >= 3 && self.run_at_start;
+    /// Ends a run of backticks or tildes: it opens code, closes it, or stands in it.
+    fn end_run(&mut self, run: FenceRun) {
+        let FenceRun { mark, ticks, is_at_start } = run;
+        let opens_fence = ticks >= 3 && is_at_start;
         self.code = match self.code {
             // "```x```" on one line is inline code after all.
             Code::Fence { mark: '`', ticks: open, info: true, .. } if mark == '`' => {
@@ -228,7 +236,7 @@ impl Citations {
                 }
             }
             Code::Fence { mark: opened, ticks: open, info: false, .. }
-                if mark == opened && ticks >= open && self.run_at_start =>
+                if mark == opened && ticks >= open && is_at_start =>
             {
                 Code::Fence { mark, ticks: open, info: false, closing: true }
             }
@@ -243,6 +251,7 @@ impl Citations {
         };
     }
 
+    /// Follows the beginning of the line, and ends code where its line or paragraph ends.
     fn track_line(&mut self, c: char) {
         if c == '\n' {
             let blank = self.lead.as_deref().is_some_and(|lead| lead.trim().is_empty());
@@ -273,22 +282,22 @@ impl Citations {
     }
 }
 
-/// Whether a line that begins so, before a space, begins a heading or a list item, and with it a paragraph. A line
-/// that is indented further goes on with the paragraph before it.
+/// Returns true if `lead`, before a space, begins a heading or a list item, and with it a paragraph. A line that is
+/// indented further continues the paragraph before it.
 fn starts_block(lead: &str) -> bool {
     let mark = lead.trim_start();
     let heading = !mark.is_empty() && mark.len() <= 6 && mark.bytes().all(|byte| byte == b'#');
     lead.len() - mark.len() <= 3 && (heading || matches!(mark, "-" | "*" | "+" | "1." | "1)"))
 }
 
-/// Characters between the brackets of a citation.
+/// Returns true for a character that may stand between the brackets of a citation.
 fn may_continue(c: char) -> bool {
     c.is_ascii_digit() || matches!(c, ' ' | ',' | ';' | '，' | '、' | '^')
 }
 
-/// The numbers of a marker without its closing bracket; `None` if it is no citation. A number too large to be one
-/// names no source.
-fn numbers(marker: &str) -> Option<Vec<usize>> {
+/// Returns the numbers of a marker without its closing bracket; `None` if it is no citation. A number that is too large
+/// becomes `usize::MAX`, which names no source.
+fn cited_numbers(marker: &str) -> Option<Vec<usize>> {
     let inner = marker.trim_start_matches(['[', '【']);
     let number = |part: &str| {
         let part = part.trim();

@@ -1,82 +1,101 @@
-//! From a question to a stream of answer events: embed, retrieve, assemble, generate, check.
+//! Runs the pipeline from a question to a stream of answer events: embed, retrieve, assemble, generate, check.
 //!
-//! [`Rag::ground`] runs before a response has a head, so its failures have a status; [`Rag::answer`] is the rest, and
-//! its failures are the stream's last item. The stream owns everything it needs: who drops it cancels the model.
+//! [`Rag::ground`] runs before a response has a head, so its failures have a status; [`Rag::answer`] is the rest, and its
+//! failures are the stream's last item. The stream owns everything it needs: dropping it cancels the model.
+//!
+//! # Trying again
+//!
+//! Three things happen when a dependency fails, each in its own place:
+//!
+//! - The *retry* repeats a call that may succeed, before the first token: in [`provider`](crate::provider), around each call.
+//! - The *second model* is asked where the first has not begun to answer: in `writers`.
+//! - The *circuit breaker* asks a stage no more, for a while, that keeps missing its deadline: in `circuit_breaker`, which
+//!   `stage_runner` puts in front of each stage.
 
+mod answer;
+mod circuit_breaker;
 pub mod citations;
-mod progress;
-pub mod prompt;
+mod prompt;
 pub mod search_text;
-mod stage;
-mod write;
+mod stage_runner;
+mod stage_times;
+mod writers;
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt as _;
-use futures::stream::BoxStream;
 use moka::sync::Cache;
 use uuid::Uuid;
 
-use crate::chat::{AnswerEvent, Passage, Question, Source, StageName, Vector};
+use crate::chat::{Passage, Question, Source, StageName, Vector};
 use crate::config::{RagLimits, SiteConfig};
 use crate::error::Error;
 use crate::limits::Budget;
-use crate::provider::{Embedding, Generation, Provider, Task};
+use crate::provider::{Provider, Task};
 use crate::retrieval::{Index, Search};
 use crate::telemetry::metrics;
 use crate::text::clip;
 
-pub use progress::{Progress, Times};
-use stage::Stage;
-use write::{Deadlines, Draft, Job, Writers, write};
+pub use answer::AnswerStream;
+pub use stage_times::{StageDurations, StageTimes};
+
+use answer::{
+    AnswerInProgress, AnswerParts, Deadlines, stream_nothing_found, stream_search_only, stream_written,
+};
+use stage_runner::StageRunner;
+use writers::Writers;
 
 /// Characters of a snippet in `sources`; a longer passage is cut there.
 const SNIPPET_CHARS: usize = 240;
 
-/// An answer under way: `Sources`, any number of `Text`, then `Done` or one error, then nothing.
-pub type AnswerStream = BoxStream<'static, Result<AnswerEvent, Error>>;
-
-/// The pipeline.
+/// Answers questions from an index, with a provider's embeddings and models.
 #[derive(Debug)]
 pub struct Rag {
-    /// Who embeds and who writes.
+    /// Provider of embeddings and answers.
     pub provider: Provider,
-    /// What is searched.
+    /// Index that is searched.
     pub index: Index,
-    /// What the prompt says about the site.
+    /// Site that the prompt speaks of.
     pub site: SiteConfig,
-    /// The deadlines of the stages.
+    /// Deadlines of the stages, and sizes of the budget and the cache.
     pub limits: RagLimits,
-    /// What a day's answers may cost, where they cost anything and there is a ceiling.
+    /// Budget of a day's answers, where they cost anything and there is a ceiling.
     budget: Option<Arc<Budget>>,
-    /// Questions whose embedding is known, where it costs anything and is to be kept.
-    known: Option<Cache<Uuid, Vector>>,
-    embed: Stage,
-    retrieve: Stage,
-    writers: Writers,
+    /// Embeddings of recent questions, by [`cache_key`], where embedding costs anything and `EMBED_CACHE` is set.
+    embedding_cache: Option<Cache<Uuid, Vector>>,
+    embed: StageRunner,
+    retrieve: StageRunner,
+    writers: Arc<Writers>,
 }
 
-/// A question with its passages.
-#[derive(Debug)]
+/// Holds a question with its passages.
 pub struct Grounded {
     question: Question,
+    search_text: String,
     passages: Vec<Passage>,
-    progress: Arc<Progress>,
+    times: Arc<StageTimes>,
+}
+
+/// Prints the number of passages alone: a log must not show questions or passages.
+impl fmt::Debug for Grounded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Grounded").field("passages", &self.passages.len()).finish_non_exhaustive()
+    }
 }
 
 impl Rag {
-    /// The pipeline over these services.
+    /// Creates the pipeline over these services.
     pub fn new(provider: Provider, index: Index, site: SiteConfig, limits: RagLimits) -> Self {
         let has_ceiling = limits.daily_requests > 0 || limits.daily_tokens > 0;
-        let is_counted = has_ceiling && matches!(provider.generation, Generation::Gemini(_));
-        let is_kept = limits.embed_cache > 0 && matches!(provider.embedding, Embedding::Gemini(_));
+        let has_budget = has_ceiling && provider.generation.is_metered();
+        let has_cache = limits.embed_cache > 0 && provider.embedding.is_metered();
         Self {
-            budget: is_counted.then(|| Budget::new(limits.daily_requests, limits.daily_tokens)),
-            known: is_kept.then(|| Cache::new(limits.embed_cache)),
-            embed: Stage::new(StageName::Embed),
-            retrieve: Stage::new(StageName::Retrieve),
-            writers: Writers::of(&provider),
+            budget: has_budget.then(|| Budget::new(limits.daily_requests, limits.daily_tokens)),
+            embedding_cache: has_cache.then(|| Cache::new(limits.embed_cache)),
+            embed: StageRunner::new(StageName::Embed),
+            retrieve: StageRunner::new(StageName::Retrieve),
+            writers: Arc::new(Writers::new(&provider)),
             provider,
             index,
             site,
@@ -84,76 +103,78 @@ impl Rag {
         }
     }
 
-    /// Embeds the question and retrieves its passages; `progress` takes note of both.
+    /// Embeds the question and retrieves its passages; `times` records both stages, also when a later one fails.
     ///
     /// # Errors
     ///
-    /// What failed, or which deadline was missed.
-    pub async fn ground(&self, question: Question, progress: Arc<Progress>) -> Result<Grounded, Error> {
-        let text = search_text::build(&question);
-        let deadline = progress.started() + self.limits.answer_timeout;
-        let (vector, took) = match self.known(&text) {
+    /// Returns the error of the stage that failed or missed its deadline.
+    pub async fn ground(&self, question: Question, times: Arc<StageTimes>) -> Result<Grounded, Error> {
+        let search_text = search_text::build(&question);
+        let deadline = times.started() + self.limits.answer_timeout;
+        let (vector, took) = match self.cached_embedding(&search_text) {
             Some(vector) => (vector, Duration::ZERO),
-            None => self.embed.run(deadline, self.limits.embed_timeout, self.embedding_of(&text)).await?,
+            None => {
+                self.embed.run(deadline, self.limits.embed_timeout, self.embed_question(&search_text)).await?
+            }
         };
-        progress.embedded(took);
-        let search = Search { text, vector, top_k: question.top_k(), filter: question.filter().clone() };
+        times.record_embed(took);
+        let (top_k, filter) = (question.top_k(), question.filter().clone());
+        let search = Search { text: search_text.clone(), vector, top_k, filter };
         let search = async { self.index.search(search).await.map_err(Error::Retrieval) };
         let (passages, took) = self.retrieve.run(deadline, self.limits.retrieve_timeout, search).await?;
-        progress.retrieved(took);
-        Ok(Grounded { question, passages: prompt::fit(passages), progress })
+        times.record_retrieve(took);
+        Ok(Grounded { question, search_text, passages: prompt::within_budget(passages), times })
     }
 
-    /// The question's embedding, where it is still known.
-    fn known(&self, text: &str) -> Option<Vector> {
-        let known = self.known.as_ref()?.get(&key(text));
-        metrics::count_cache_lookup(known.is_some());
-        known
+    /// Looks a question's embedding up in the cache; `None` without a cache, too.
+    fn cached_embedding(&self, search_text: &str) -> Option<Vector> {
+        let cached = self.embedding_cache.as_ref()?.get(&cache_key(search_text));
+        metrics::count_cache_lookup(cached.is_some());
+        cached
     }
 
-    async fn embedding_of(&self, text: &str) -> Result<Vector, Error> {
-        let embed = self.provider.embedding.embed(text, Task::Query, self.index.dimensions());
+    /// Embeds a question, and keeps the embedding in the cache.
+    async fn embed_question(&self, search_text: &str) -> Result<Vector, Error> {
+        let embed = self.provider.embedding.embed(search_text, Task::Query, self.index.dimensions());
         let vector = embed.await.map_err(Error::Embedding)?;
-        if let Some(known) = &self.known {
-            known.insert(key(text), vector.clone());
+        if let Some(cache) = &self.embedding_cache {
+            cache.insert(cache_key(search_text), vector.clone());
         }
         Ok(vector)
     }
 
-    /// Answers a grounded question.
+    /// Answers a grounded question. No model is asked where nothing was retrieved or the day's budget is spent.
     pub fn answer(&self, grounded: Grounded) -> AnswerStream {
-        let Grounded { question, passages, progress } = grounded;
-        let sources = sources(&passages);
-        let draft = Draft::new(passages.len(), Arc::clone(&progress));
-        let without_model = |sources, rest: Vec<AnswerEvent>| {
-            futures::stream::iter([AnswerEvent::Sources(sources)].into_iter().chain(rest).map(Ok)).boxed()
-        };
+        let Grounded { question, search_text, passages, times } = grounded;
         if passages.is_empty() {
-            return without_model(sources, draft.nothing_found());
+            return stream_nothing_found(times.timings());
         }
+        let sources = list_sources(&passages);
         let deadlines = Deadlines {
             first_token: self.limits.first_token_timeout,
             gap: self.limits.gap_timeout,
-            answer: progress.started() + self.limits.answer_timeout,
+            answer: times.started() + self.limits.answer_timeout,
         };
-        let prompt = prompt::assemble(&self.site, &question, passages);
-        let draft = match &self.budget {
-            None => draft,
+        let prompt = prompt::assemble(&self.site, &question, search_text, passages);
+        let spending = match &self.budget {
+            None => None,
             Some(budget) => match budget.reserve(prompt.estimated_tokens()) {
-                Some(spending) => draft.paid_by(spending),
-                None => return without_model(sources, draft.search_only()),
+                None => return stream_search_only(sources, times.timings()),
+                spending => spending,
             },
         };
-        write(Job { sources, draft, deadlines, writers: self.writers.clone(), prompt })
+        let answer = AnswerInProgress::new(sources.len(), spending, times);
+        stream_written(AnswerParts { sources, answer, deadlines, writers: Arc::clone(&self.writers), prompt })
     }
 }
 
-/// Under which an embedding is kept: a text may be long, its hash is not.
-fn key(text: &str) -> Uuid {
+/// Returns the key of a text in the embedding cache: its hash, because the text may be long.
+fn cache_key(text: &str) -> Uuid {
     Uuid::new_v5(&Uuid::NAMESPACE_OID, text.as_bytes())
 }
 
-fn sources(passages: &[Passage]) -> Vec<Source> {
+/// Lists the passages as a reader gets them.
+fn list_sources(passages: &[Passage]) -> Vec<Source> {
     let source = |(index, passage): (usize, &Passage)| Source {
         number: index + 1,
         title: passage.title.clone(),
@@ -165,7 +186,7 @@ fn sources(passages: &[Passage]) -> Vec<Source> {
     passages.iter().enumerate().map(source).collect()
 }
 
-/// The beginning of a passage on one line.
+/// Returns the beginning of a passage on one line.
 fn snippet(text: &str) -> String {
     let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
     match clip(&line, SNIPPET_CHARS) {
