@@ -1,8 +1,8 @@
 //! Detects languages and splits texts into words, without a model. Imports no other room.
 //!
-//! Docent knows a language by its stop words (`language/stop_words.txt`): the words that say nothing about the subject of
-//! a question, such as "how" and "the". A language is added by a variant of [`Language`], its code, its place in
-//! [`Language::ALL`] and its lines in that file; the compiler and the tests name what is missing.
+//! Docent knows a language by its stop words (`language/stop_words.txt`): the words that say nothing about the
+//! subject of a question, such as "how" and "the". A language is added by a variant of [`Language`], its code,
+//! its place in [`Language::ALL`] and its lines in that file; the compiler and the tests name what is missing.
 
 use std::collections::HashSet;
 use std::sync::LazyLock;
@@ -37,7 +37,8 @@ pub enum Language {
 }
 
 impl Language {
-    /// Every language, in the order in which [`detect`] prefers them when it finds equally many stop words of several.
+    /// Every language, in the order in which [`detect`] prefers them when it finds equally many stop words of
+    /// several.
     pub const ALL: [Self; 11] = [
         Self::English,
         Self::German,
@@ -113,8 +114,8 @@ pub fn word_runs(text: &str) -> impl Iterator<Item = &str> {
     text.split(|c: char| !c.is_alphanumeric()).filter(|run| !run.is_empty())
 }
 
-/// Returns the parts of a name in several cases, those of two characters or more: `mapStateToProps` has `map`, `State`,
-/// `To`, `Props`. A word without parts has none.
+/// Returns the parts of a name in several cases, those of two characters or more: `mapStateToProps` has `map`,
+/// `State`, `To`, `Props`. A word without parts has none.
 pub fn name_parts(run: &str) -> impl Iterator<Item = &str> {
     let parts = split_name(run);
     let is_name = parts.len() > 1;
@@ -143,8 +144,8 @@ pub fn stem(word: &str) -> String {
     Stemmer::create(Algorithm::English).stem(word).into_owned()
 }
 
-/// Counts the different stems of a text, without its stop words: how much the text says by itself. In a script without
-/// spaces each pair of neighbouring characters counts as a word.
+/// Counts the different stems of a text, without its stop words: how much the text says by itself. In a script
+/// without spaces each pair of neighbouring characters counts as a word.
 pub fn count_meaningful_words(text: &str) -> usize {
     let mut stems: HashSet<String> = HashSet::new();
     for run in word_runs(text) {

@@ -5,7 +5,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 const SECONDS_PER_DAY: u64 = 24 * 3_600;
 
-/// Counts the questions a model answers in a day, and their tokens, against a ceiling for each; a ceiling of 0 is none.
+/// Counts the questions a model answers in a day, and their tokens, against a ceiling for each; a ceiling of 0
+/// is none.
 #[derive(Debug)]
 pub struct Budget {
     requests: u64,
@@ -27,7 +28,8 @@ impl Budget {
         Arc::new(Self { requests, tokens, day: Mutex::default() })
     }
 
-    /// Counts one answer and reserves `prompt_tokens`, an upper estimate for its prompt; `None` when a ceiling is reached.
+    /// Counts one answer and reserves `prompt_tokens`, an upper estimate for its prompt; `None` when a ceiling
+    /// is reached.
     pub fn reserve(self: &Arc<Self>, prompt_tokens: u64) -> Option<Spending> {
         let mut day = self.on_day(utc_day());
         let reached = |ceiling: u64, so_far: u64| ceiling > 0 && so_far >= ceiling;
@@ -49,8 +51,8 @@ impl Budget {
     }
 }
 
-/// Holds one answer's share of the budget. Tokens count while the answer is written, so neither many questions at once nor
-/// readers who leave before the end exceed the ceiling.
+/// Holds one answer's share of the budget. Tokens count while the answer is written, so neither many questions
+/// at once nor readers who leave before the end exceed the ceiling.
 #[derive(Debug)]
 pub struct Spending {
     budget: Arc<Budget>,

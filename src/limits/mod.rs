@@ -1,7 +1,8 @@
-//! Bounds a request, and counts what must not grow without bound: open answers, a client's requests, a day's spending.
+//! Bounds a request, and counts what must not grow without bound: open answers, a client's requests, a day's
+//! spending.
 //!
-//! A bound that one room alone applies is written in that room, beside the code that applies it; a bound that two rooms
-//! share is here. The counters count in this process alone.
+//! A bound that one room alone applies is written in that room, beside the code that applies it; a bound that
+//! two rooms share is here. The counters count in this process alone.
 
 mod budget;
 mod permits;

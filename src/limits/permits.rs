@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Admits a bounded number of answers at once. Nothing queues: a request that finds no permit free gets 503 at once.
+/// Admits a bounded number of answers at once. Nothing queues: a request that finds no permit free gets 503 at
+/// once.
 #[derive(Debug, Clone)]
 pub struct AnswerPermits {
     free: Arc<Semaphore>,

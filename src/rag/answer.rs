@@ -1,4 +1,5 @@
-//! Writes an answer: streams a model's text, checks its citations on the way, and sums the answer up at its end.
+//! Writes an answer: streams a model's text, checks its citations on the way, and sums the answer up at its
+//! end.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -131,8 +132,8 @@ impl AnswerInProgress {
         Self { citations, bytes: 0, has_visible_text: false, model: None, spending, times }
     }
 
-    /// Records which model answers, and returns its text. On failure, refunds the budget unless the model may have generated
-    /// until a deadline.
+    /// Records which model answers, and returns its text. On failure, refunds the budget unless the model may
+    /// have generated until a deadline.
     ///
     /// # Errors
     ///
@@ -154,8 +155,8 @@ impl AnswerInProgress {
         }
     }
 
-    /// Takes the next piece of text, and returns what of it a reader may have now and whether the answer has reached
-    /// [`MAX_ANSWER_BYTES`].
+    /// Takes the next piece of text, and returns what of it a reader may have now and whether the answer has
+    /// reached [`MAX_ANSWER_BYTES`].
     fn push(&mut self, text: &str) -> (Option<String>, bool) {
         if self.model.is_some()
             && let Some(after) = self.times.record_first_token()

@@ -1,13 +1,15 @@
 //! Stops asking a stage that keeps missing its deadline.
 //!
-//! A dependency that stalls holds the permit of each question until a deadline. Its circuit breaker is *closed* while the
-//! stage is asked. After [`MAX_SLOW_FAILURES`] slow failures in a row the breaker *opens*: for [`OPEN_FOR`] every question
-//! fails at once, with the error of a missed deadline, which is what waiting would give. Then the breaker is *half-open*:
-//! one question probes the stage; success closes the breaker, a slow failure opens it again. Quick failures hold no permit
-//! and are passed on as they are: they never open the breaker, and they prove that the dependency is there.
+//! A dependency that stalls holds the permit of each question until a deadline. Its circuit breaker is *closed*
+//! while the stage is asked. After [`MAX_SLOW_FAILURES`] slow failures in a row the breaker *opens*: for
+//! [`OPEN_FOR`] every question fails at once, with the error of a missed deadline, which is what waiting would
+//! give. Then the breaker is *half-open*: one question probes the stage; success closes the breaker, a slow
+//! failure opens it again. Quick failures hold no permit and are passed on as they are: they never open the
+//! breaker, and they prove that the dependency is there.
 //!
-//! A question's result may come long after the breaker has changed its state. Each opening and closing therefore raises a
-//! generation counter, and a slow failure of an attempt from an earlier generation is ignored.
+//! A question's result may come long after the breaker has changed its state. Each opening and closing
+//! therefore raises a generation counter, and a slow failure of an attempt from an earlier generation is
+//! ignored.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -124,8 +126,8 @@ impl CircuitBreaker {
     }
 }
 
-/// Holds one question's attempt at a stage. Dropped without a result, when the reader has disconnected, it says nothing
-/// about the stage, and the next question may probe.
+/// Holds one question's attempt at a stage. Dropped without a result, when the reader has disconnected, it says
+/// nothing about the stage, and the next question may probe.
 pub(super) struct Attempt<'a> {
     breaker: &'a CircuitBreaker,
     is_probe: bool,
@@ -156,8 +158,8 @@ impl Drop for Attempt<'_> {
     }
 }
 
-/// Returns true if a failure held its question's permit for long, and not because a setting is wrong or because the
-/// service asked to wait.
+/// Returns true if a failure held its question's permit for long, and not because a setting is wrong or because
+/// the service asked to wait.
 pub(super) fn is_slow_failure(error: &Error, took: Duration, limit: Duration) -> bool {
     use provider::Error as P;
     use retrieval::Error as R;

@@ -1,11 +1,13 @@
 //! Checks citations while an answer streams. No I/O.
 //!
 //! `[n]` outside code that names no source never reaches a reader; grouped and foreign forms (`[1, 2]`, `[^1]`,
-//! `【1】`) become `[1][2]`, `[1]`, `[1]`; the model's mark of a refusal is removed from the very start. Code stays as it
-//! is: a backtick opens it until it closes or the paragraph ends, three backticks or tildes at the start of a line until
-//! their fence closes. Text goes out at once, except characters that may still become a citation or the mark.
+//! `【1】`) become `[1][2]`, `[1]`, `[1]`; the model's mark of a refusal is removed from the very start. Code
+//! stays as it is: a backtick opens it until it closes or the paragraph ends, three backticks or tildes at the
+//! start of a line until their fence closes. Text goes out at once, except characters that may still become a
+//! citation or the mark.
 //!
-//! The checker reads one character at a time, so the places where the stream was cut into pieces make no difference.
+//! The checker reads one character at a time, so the places where the stream was cut into pieces make no
+//! difference.
 
 use std::collections::BTreeSet;
 
@@ -13,7 +15,8 @@ use crate::provider::NOT_IN_DOCS;
 
 /// Longest citation, in characters; a longer bracket stays ordinary text.
 const MAX_MARKER_CHARS: usize = 64;
-/// Characters before the mark, the mark included, that are held back while it may still come; then they are text.
+/// Characters before the mark, the mark included, that are held back while it may still come; then they are
+/// text.
 const MAX_START_CHARS: usize = 64;
 
 /// Checks one answer. Has no `Debug`: it holds the answer's text.
@@ -282,8 +285,8 @@ impl Citations {
     }
 }
 
-/// Returns true if `lead`, before a space, begins a heading or a list item, and with it a paragraph. A line that is
-/// indented further continues the paragraph before it.
+/// Returns true if `lead`, before a space, begins a heading or a list item, and with it a paragraph. A line
+/// that is indented further continues the paragraph before it.
 fn starts_block(lead: &str) -> bool {
     let mark = lead.trim_start();
     let heading = !mark.is_empty() && mark.len() <= 6 && mark.bytes().all(|byte| byte == b'#');
@@ -295,8 +298,8 @@ fn may_continue(c: char) -> bool {
     c.is_ascii_digit() || matches!(c, ' ' | ',' | ';' | '，' | '、' | '^')
 }
 
-/// Returns the numbers of a marker without its closing bracket; `None` if it is no citation. A number that is too large
-/// becomes `usize::MAX`, which names no source.
+/// Returns the numbers of a marker without its closing bracket; `None` if it is no citation. A number that is
+/// too large becomes `usize::MAX`, which names no source.
 fn cited_numbers(marker: &str) -> Option<Vec<usize>> {
     let inner = marker.trim_start_matches(['[', '【']);
     let number = |part: &str| {
@@ -407,7 +410,7 @@ mod tests {
         assert_eq!(citations.push(" [see"), " [see");
     }
 
-    /// Pieces that meet in every way the checker distinguishes.
+    /// Generates texts of pieces that meet in every way the checker distinguishes.
     fn text() -> impl Strategy<Value = String> {
         let atom = prop::sample::select(vec![
             "[1]",

@@ -1,16 +1,18 @@
 //! Runs the pipeline from a question to a stream of answer events: embed, retrieve, assemble, generate, check.
 //!
-//! [`Rag::ground`] runs before a response has a head, so its failures have a status; [`Rag::answer`] is the rest, and its
-//! failures are the stream's last item. The stream owns everything it needs: dropping it cancels the model.
+//! [`Rag::ground`] runs before a response has a head, so its failures have a status; [`Rag::answer`] is the
+//! rest, and its failures are the stream's last item. The stream owns everything it needs: dropping it cancels
+//! the model.
 //!
 //! # Trying again
 //!
 //! Three things happen when a dependency fails, each in its own place:
 //!
-//! - The *retry* repeats a call that may succeed, before the first token: in [`provider`](crate::provider), around each call.
+//! - The *retry* repeats a call that may succeed, before the first token: in [`provider`](crate::provider),
+//!   around each call.
 //! - The *second model* is asked where the first has not begun to answer: in `writers`.
-//! - The *circuit breaker* asks a stage no more, for a while, that keeps missing its deadline: in `circuit_breaker`, which
-//!   `stage_runner` puts in front of each stage.
+//! - The *circuit breaker* asks a stage no more, for a while, that keeps missing its deadline: in
+//!   `circuit_breaker`, which `stage_runner` puts in front of each stage.
 
 mod answer;
 mod circuit_breaker;
@@ -62,7 +64,8 @@ pub struct Rag {
     pub limits: RagLimits,
     /// Budget of a day's answers, where they cost anything and there is a ceiling.
     budget: Option<Arc<Budget>>,
-    /// Embeddings of recent questions, by [`cache_key`], where embedding costs anything and `EMBED_CACHE` is set.
+    /// Embeddings of recent questions, by [`cache_key`], where embedding costs anything and `EMBED_CACHE` is
+    /// set.
     embedding_cache: Option<Cache<Uuid, Vector>>,
     embed: StageRunner,
     retrieve: StageRunner,
@@ -103,7 +106,7 @@ impl Rag {
         }
     }
 
-    /// Embeds the question and retrieves its passages; `times` records both stages, also when a later one fails.
+    /// Embeds the question and retrieves its passages; `times` records each stage that ends.
     ///
     /// # Errors
     ///
@@ -126,7 +129,7 @@ impl Rag {
         Ok(Grounded { question, search_text, passages: prompt::within_budget(passages), times })
     }
 
-    /// Looks a question's embedding up in the cache; `None` without a cache, too.
+    /// Looks a question's embedding up in the cache; `None` where it is missing or there is no cache.
     fn cached_embedding(&self, search_text: &str) -> Option<Vector> {
         let cached = self.embedding_cache.as_ref()?.get(&cache_key(search_text));
         metrics::count_cache_lookup(cached.is_some());

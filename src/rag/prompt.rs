@@ -35,7 +35,8 @@ pub(super) fn within_budget(passages: Vec<Passage>) -> Vec<Passage> {
     kept
 }
 
-/// Assembles the prompt for a question, the text its passages were retrieved for, and the passages [`within_budget`].
+/// Assembles the prompt for a question, the text its passages were retrieved for, and the passages
+/// [`within_budget`].
 pub(super) fn assemble(
     site: &SiteConfig,
     question: &Question,
@@ -81,8 +82,8 @@ fn write_system(site: &SiteConfig) -> String {
     system
 }
 
-/// Returns the newest turns that fit. A conversation begins with the reader's turn, and no two turns of one side follow
-/// each other: both are refused or muddled by models.
+/// Returns the newest turns that fit. A conversation begins with the reader's turn, and no two turns of one
+/// side follow each other: both are refused or muddled by models.
 fn newest_turns(history: &[Message]) -> Vec<Message> {
     let mut room = MAX_HISTORY_CHARS;
     let mut newest: Vec<&Message> = Vec::new();

@@ -1,12 +1,14 @@
 //! Builds the search text of a question: what is embedded and looked up in the index.
 //!
-//! The index knows no conversation, so the search text must be a *standalone question*: one that is understood without the
-//! turns before it. Other systems ask a model to rewrite each follow-up question. Docent asks no model: where a question
-//! depends on the conversation, the questions before it go in front of it; the text that the reader marked goes behind it.
+//! The index knows no conversation, so the search text must be a *standalone question*: one that is understood
+//! without the turns before it. Other systems ask a model to rewrite each follow-up question. Docent asks no
+//! model: where a question depends on the conversation, the questions before it go in front of it; the text
+//! that the reader marked goes behind it.
 //!
-//! A question depends on the conversation when it points at something without naming it ("how do I test that?"), goes on
-//! from it ("and on Windows?"), or says nothing by itself ("why?"). Any other question must not be pulled towards the earlier
-//! ones, so history counts only then, and a pointer counts only while the question says little itself. No I/O.
+//! A question depends on the conversation when it points at something without naming it ("how do I test
+//! that?"), goes on from it ("and on Windows?"), or says nothing by itself ("why?"). Any other question must
+//! not be pulled towards the earlier ones, so history counts only then, and a pointer counts only while the
+//! question says little itself. No I/O.
 
 use crate::chat::{Message, Question, Role};
 use crate::language::{self, Language, count_meaningful_words};
@@ -21,12 +23,13 @@ const MAX_EARLIER: usize = 3;
 /// Characters of each earlier question; the rest is cut off, so that it does not outweigh the question itself.
 const MAX_EARLIER_CHARS: usize = 300;
 
-/// Lists the words with which a language points at something said before. Articles, and words that mean something else as
-/// often, are left out: an independent question must not be taken for a dependent one.
+/// Lists the words with which a language points at something said before. Articles, and words that mean
+/// something else as often, are left out: an independent question must not be taken for a dependent one.
 struct Pointers {
     /// Words that stand for something.
     pronouns: &'static str,
-    /// Words that stand for something, or before the word they point at: "test this" points back, "this server" does not.
+    /// Words that stand for something, or before the word they point at: "test this" points back, "this server"
+    /// does not.
     determiners: &'static str,
     /// First words of a question that goes on from something.
     openers: &'static str,

@@ -24,7 +24,8 @@ impl StageRunner {
         Self { name, breaker: CircuitBreaker::new(name) }
     }
 
-    /// Runs `work` within `limit` and the whole answer's `deadline`, and returns how long it took beside its value.
+    /// Runs `work` within `limit` and the whole answer's `deadline`, and returns how long it took beside its
+    /// value.
     ///
     /// # Errors
     ///
@@ -66,7 +67,7 @@ pub(super) async fn within_deadlines<T>(
     outcome.map_err(|_| if left < limit { Error::AnswerTimeout } else { missed })
 }
 
-/// Returns the error of a stage that missed its own deadline; it names the setting.
+/// Returns the error of a stage that missed its own deadline; the error names the setting.
 fn deadline_error(stage: StageName) -> Error {
     let provider = |setting: &str| provider::Error::Timeout(setting.to_owned());
     match stage {

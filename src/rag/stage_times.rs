@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use crate::chat::{StageName, Timings};
 use crate::text::millis;
 
-/// Collects the times of one request. The answer writes them; the request's log line reads them, however the answer ends.
+/// Collects the times of one request. The answer writes them; the request's log line reads them, however the
+/// answer ends.
 #[derive(Debug)]
 pub struct StageTimes {
     started: Instant,
@@ -51,7 +52,8 @@ impl StageTimes {
         }
     }
 
-    /// Returns the stage that has not ended yet. Both models count as `generate`: for the reader the answer is one stage.
+    /// Returns the stage that has not ended yet. Both models count as `generate`: for the reader the answer is
+    /// one stage.
     pub fn current_stage(&self) -> StageName {
         match self.durations() {
             StageDurations { embed: None, .. } => StageName::Embed,
@@ -68,8 +70,8 @@ impl StageTimes {
         self.lock().retrieve = Some(took);
     }
 
-    /// Records that visible text has come now, and returns the time since the question's arrival; `None` if some had come
-    /// before.
+    /// Records that visible text has come now, and returns the time since the question's arrival; `None` if
+    /// some had come before.
     pub(super) fn record_first_token(&self) -> Option<Duration> {
         let mut durations = self.lock();
         if durations.first_token.is_some() {

@@ -47,8 +47,8 @@ impl Writers {
         }
     }
 
-    /// Opens an answer before the whole answer's `deadline`; both models together have `limit` for the first text. With a
-    /// second model the first has half of it.
+    /// Opens an answer before the whole answer's `deadline`; both models together have `limit` for the first
+    /// text. With a second model the first has half of it.
     ///
     /// # Errors
     ///

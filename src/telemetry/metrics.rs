@@ -41,7 +41,8 @@ pub fn render() -> String {
     handle().map(PrometheusHandle::render).unwrap_or_default()
 }
 
-/// Folds new measurements into the histograms; without this call they pile up in memory until somebody reads them.
+/// Folds new measurements into the histograms; without this call they pile up in memory until somebody reads
+/// them.
 pub fn upkeep() {
     if let Some(handle) = handle() {
         handle.run_upkeep();
@@ -88,7 +89,8 @@ pub fn count_request(route: &str, status: u16, code: &'static str) {
         .increment(1);
 }
 
-/// Records how long a stage took and how it ended: `ok`, or a kind of error, which also counts as an upstream error.
+/// Records how long a stage took and how it ended: `ok`, or a kind of error, which also counts as an upstream
+/// error.
 pub fn record_stage(stage: StageName, outcome: &'static str, took: Duration) {
     histogram!(STAGE, "stage" => stage.as_str(), "outcome" => outcome).record(took.as_secs_f64());
     if outcome != "ok" {

@@ -1,4 +1,5 @@
-//! Sets up the log, panics included, and keeps the metrics. Questions, passages, answers and keys go into neither.
+//! Sets up the log, panics included, and keeps the metrics. Questions, passages, answers and keys go into
+//! neither.
 
 pub mod metrics;
 

@@ -1,8 +1,9 @@
-//! Embeds texts without a model, as sparse vectors of words, concepts and pieces. A vector says how often a feature stands
-//! in a passage; the index knows how rare the feature is among all passages (its vectors have the IDF modifier).
+//! Embeds texts without a model, as sparse vectors of words, concepts and pieces. A vector says how often a
+//! feature stands in a passage; the index knows how rare the feature is among all passages (its vectors have
+//! the IDF modifier).
 //!
-//! Dense vectors of hashed words were rejected: of 60 questions on documentation of 666 passages, 0.48 found a right section
-//! at 512 dimensions, 0.57 at 8,192 and 0.57 with BM25 alone, but 0.65 with these vectors.
+//! Dense vectors of hashed words were rejected: of 60 questions on documentation of 666 passages, 0.48 found a
+//! right section at 512 dimensions, 0.57 at 8,192 and 0.57 with BM25 alone, but 0.65 with these vectors.
 
 use std::collections::BTreeMap;
 
@@ -13,23 +14,24 @@ use crate::provider::Task;
 const CONCEPT_WEIGHT: f32 = 0.8;
 /// Weight of a piece beside a word; a word has as many pieces as letters.
 const PIECE_WEIGHT: f32 = 0.2;
-/// Weight of a word of the heading right above, beside the same word of the text: "What is a store?" asks for the section
-/// "Store", though every other section says the word more often.
+/// Weight of a word of the heading right above, beside the same word of the text: "What is a store?" asks for
+/// the section "Store", though every other section says the word more often.
 const HEADING_WEIGHT: f32 = 0.4;
-/// BM25: how much the length of a heading counts.
+/// Weight of the length of a heading (the b of BM25).
 const HEADING_B: f32 = 0.75;
-/// BM25: the usual length of a heading, in words that carry meaning.
+/// Usual length of a heading, in words that carry meaning.
 const HEADING_WORDS: f32 = 3.0;
 /// Weight of a page's title beside its text, in which it stands once already.
 const TITLE_WEIGHT: f32 = 0.5;
-/// BM25: saturation, how soon more repetitions of a word stop to count.
+/// Saturation: how soon more repetitions of a word stop to count (the k1 of BM25).
 const K1: f32 = 1.2;
-/// BM25: how much the length of a passage counts.
+/// Weight of the length of a passage (the b of BM25).
 const B: f32 = 0.4;
-/// BM25: the usual length of a passage, in words that carry meaning.
+/// Usual length of a passage, in words that carry meaning.
 const USUAL_WORDS: f32 = 200.0;
 
-/// Returns a text's features and their weights, by the features' hashes in ascending order; empty for a text without words.
+/// Returns a text's features and their weights, by the features' hashes in ascending order; empty for a text
+/// without words.
 pub fn embed(text: &str, task: Task<'_>) -> Vec<(u32, f32)> {
     let features = match task {
         Task::Query => question_features(&read_words(text)),

@@ -1,5 +1,6 @@
-//! Embeds and answers without a key, a network and a model: sparse embeddings of words, concepts and word pieces, and
-//! answers that quote the best sentences of the passages. Deterministic: one question on one index always gets one answer.
+//! Embeds and answers without a key, a network and a model: sparse embeddings of words, concepts and word
+//! pieces, and answers that quote the best sentences of the passages. Deterministic: one question on one index
+//! always gets one answer.
 
 mod embedding;
 mod words;
@@ -18,7 +19,8 @@ pub use embedding::embed;
 
 /// Share of the question's weight that a passage must hold to be quoted.
 const MIN_COVERAGE: f64 = 0.45;
-/// Share of the weight of a question in another language than English: the thesaurus has only its commonest words.
+/// Share of the weight of a question in another language than English: the thesaurus has only its commonest
+/// words.
 const MIN_FOREIGN_COVERAGE: f64 = 0.2;
 /// Quotes in an answer.
 const MAX_QUOTES: usize = 3;
@@ -28,7 +30,7 @@ const CLOSEST: usize = 3;
 const CONCEPT_FOUND: f64 = 0.8;
 /// Share of a word's weight that counts where the passage has a word that differs by a typing error.
 const TYPO_FOUND: f64 = 0.8;
-/// Letters from which one typing error is allowed, and from which two.
+/// Letters of a word from which one typing error is allowed, and from which two.
 const TYPO_LETTERS: (usize, usize) = (4, 8);
 
 /// Writes answers from the passages alone.
@@ -93,7 +95,8 @@ impl WordIndex {
         self.match_exactly(word).max(if in_other_words { CONCEPT_FOUND } else { 0.0 })
     }
 
-    /// Rates from 0 to 1 how surely the word itself stands here, also with a typing error; other words do not count.
+    /// Rates from 0 to 1 how surely the word itself stands here, also with a typing error; other words do not
+    /// count.
     fn match_exactly(&self, word: &Word) -> f64 {
         if self.stems.contains(&word.stem) {
             return 1.0;
@@ -163,8 +166,9 @@ fn quote_best(question: &str, passages: &[Passage]) -> Option<String> {
     Some(quoted.join("\n\n"))
 }
 
-/// Rates how much the question is like the heading right above the passage: "What is X?" and the section "X", or the page
-/// "What X is". In the second case every word counts, so that a question whose words are all common still finds its page.
+/// Rates how much the question is like the heading right above the passage: "What is X?" and the section "X",
+/// or the page "What X is". In the second case every word counts, so that a question whose words are all common
+/// still finds its page.
 fn rate_heading(question: &str, passage: &Passage) -> f64 {
     let heading =
         passage.section.as_deref().and_then(|path| path.rsplit(" › ").next()).unwrap_or(&passage.title);
@@ -195,7 +199,8 @@ fn text_with_headings(passage: &Passage) -> String {
     format!("{} {}", headings(passage), passage.text)
 }
 
-/// Weighs the words of the question: the rarer among the passages, the more; a word that no passage has weighs most.
+/// Weighs the words of the question: the rarer among the passages, the more; a word that no passage has weighs
+/// most.
 fn weigh_words(question: &str, texts: &[WordIndex]) -> Vec<(Word, f64)> {
     let mut asked: Vec<Word> = Vec::new();
     for word in read_words(question) {
@@ -228,7 +233,8 @@ impl Unit {
     }
 }
 
-/// Returns the sentences of a Markdown passage, without headings and tables; code goes with the sentence before it.
+/// Returns the sentences of a Markdown passage, without headings and tables; code goes with the sentence before
+/// it.
 fn split_units(text: &str) -> Vec<Unit> {
     let mut units: Vec<Unit> = Vec::new();
     let mut prose = String::new();

@@ -1,8 +1,8 @@
 //! Reads the words of a text without a model: their stems, the concepts they stand for, and their pieces.
 //!
 //! Concepts come from a hand-written thesaurus of the words of software documentation in sixteen languages
-//! (`lexicon.txt`), so that "erase" finds "Deleting", and a question in German finds a page in English. Pieces of four
-//! letters find a word in spite of a typing error.
+//! (`lexicon.txt`), so that "erase" finds "Deleting", and a question in German finds a page in English. Pieces
+//! of four letters find a word in spite of a typing error.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -36,11 +36,11 @@ static CONCEPTS: LazyLock<HashMap<String, Vec<u16>>> = LazyLock::new(|| {
 /// Describes one word of a text. Has no `Debug`: a log must not show what readers ask.
 #[derive(Clone)]
 pub(super) struct Word {
-    /// The word as it is written, in lower case.
+    /// Spelling of the word as it is written, in lower case.
     pub(super) form: String,
     /// True for a word written as a name: with a capital in English prose, but not at the beginning.
     pub(super) is_name: bool,
-    /// The word without its ending.
+    /// Stem of the word, without its ending.
     pub(super) stem: String,
     /// Concepts that the word stands for.
     pub(super) concepts: Vec<u16>,
@@ -48,7 +48,8 @@ pub(super) struct Word {
     pub(super) pieces: Vec<String>,
 }
 
-/// Reads the words of a text that carry meaning. A name in several cases (`mapStateToProps`) is a word and its parts.
+/// Reads the words of a text that carry meaning. A name in several cases (`mapStateToProps`) is a word and its
+/// parts.
 pub(super) fn read_words(text: &str) -> Vec<Word> {
     let runs: Vec<&str> = word_runs(text).collect();
     let capitals =
