@@ -3,15 +3,13 @@
 //! `static/build.rs` uses this file as a module, and `cargo test --test squeeze_css` runs its tests. A full
 //! parser of CSS (lightningcss) would add its own tree of crates to every build, and save few bytes more.
 
-/// Stands for a token of several characters, which parts nothing from its neighbours.
-const WORD: char = 'a';
-
 /// Returns `css` without comments and without the white space that separates nothing.
 ///
 /// Strings, `url(…)` and escapes stay as they are. So does white space with a meaning: between selectors (`.a
 /// :is(b)` is not `.a:is(b)`), between values, and around `+` and `-` (`calc(1px + 2px)`).
 pub(crate) fn squeeze_css(css: &str) -> String {
     let mut squeezed = String::with_capacity(css.len());
+    // `last` is the first character of the last token, so that an escaped or quoted sign parts nothing.
     let (mut rest, mut last) = (css.trim_ascii(), '{');
     while let Some(first) = rest.chars().next() {
         let after = skip_separator(rest);
@@ -28,7 +26,7 @@ pub(crate) fn squeeze_css(css: &str) -> String {
         }
         if !is_leading_zero(last, token, after) {
             squeezed.push_str(token);
-            last = if token.len() == first.len_utf8() { first } else { WORD };
+            last = first;
         }
         rest = after;
     }
@@ -90,7 +88,7 @@ fn string_length(css: &str, quote: char) -> usize {
 fn is_leading_zero(last: char, token: &str, after: &str) -> bool {
     let is_fraction =
         after.strip_prefix('.').is_some_and(|digits| digits.starts_with(|c: char| c.is_ascii_digit()));
-    token == "0" && is_fraction && !last.is_alphanumeric() && !"._#".contains(last)
+    token == "0" && is_fraction && !last.is_alphanumeric() && !"._#\\".contains(last)
 }
 
 #[cfg(test)]
@@ -156,6 +154,8 @@ mod tests {
             squeeze_css("a{b:0.5em -0.8em 0 10.5px calc(0.1*1.05)}"),
             "a{b:.5em -.8em 0 10.5px calc(.1*1.05)}"
         );
-        assert_eq!(squeeze_css("#a0.b{c:0}"), "#a0.b{c:0}");
+        for css in ["#a0.b{c:0}", r".a\:0.b0{c:0}"] {
+            assert_eq!(squeeze_css(css), css);
+        }
     }
 }
