@@ -14,6 +14,7 @@
 //! - [`cli`]: the commands, and how they end.
 //! - [`config`]: settings, validated once before a port is bound.
 //! - [`app`]: everything a request needs, built by one function.
+//! - [`startup`]: waiting for the dependencies, and why a start fails.
 //! - [`http`]: routes, the forms of an answer, the accept loop.
 //! - [`rag`]: from a question to a stream of answer events.
 //! - [`provider`]: embedding and generation, by Gemini or offline.
@@ -44,5 +45,6 @@ pub mod limits;
 pub mod provider;
 pub mod rag;
 pub mod retrieval;
+pub mod startup;
 pub mod telemetry;
 pub mod text;

@@ -1,11 +1,10 @@
-//! Opening what is searched: a collection, the embedded index, or a demo's documentation, indexed first.
+//! Opens the index to search: a collection, the embedded index, or a demo's documentation, which is indexed first.
 
 use std::path::Path;
 
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use super::{NO_QDRANT, Patience, StartError, patiently};
 use crate::config::{Config, DemoConfig, IndexConfig};
 use crate::docs::site::DemoSite;
 use crate::docs::{Docs, Folder, Root};
@@ -15,22 +14,28 @@ use crate::provider::Embedding;
 use crate::retrieval::Embedded;
 use crate::retrieval::payload::PayloadReader;
 use crate::retrieval::{Index, Remote};
+use crate::startup::{NO_QDRANT, Patience, StartError};
 
-/// What a server searches, and what a demo shows beside it.
-pub(super) struct Opened {
+/// Holds an open index, and the pages that a demo shows beside it.
+pub(super) struct OpenedIndex {
     pub(super) index: Index,
     pub(super) site: Option<DemoSite>,
-    /// Holds the demo's index.
+    /// Folder of the demo's index, which is deleted when this is dropped.
     pub(super) folder: Option<tempfile::TempDir>,
 }
 
+/// Opens the index that the settings name, and waits for its server, if it has one.
+///
+/// # Errors
+///
+/// An index that stays out of reach, cannot be searched, or cannot be made.
 pub(super) async fn open_index(
     config: &Config,
     embedding: &Embedding,
     patience: Patience,
-) -> Result<Opened, StartError> {
+) -> Result<OpenedIndex, StartError> {
     let site = config.site.url.clone();
-    let opened = |index| Opened { index, site: None, folder: None };
+    let opened = |index| OpenedIndex { index, site: None, folder: None };
     match &config.index {
         IndexConfig::Remote(remote) => {
             let reader = PayloadReader { keys: remote.keys.clone(), site_url: site };
@@ -39,7 +44,7 @@ pub(super) async fn open_index(
                 let open = Remote::open(remote.clone(), embedding.model(), reader.clone(), timeout);
                 open.await.map_err(StartError::from)
             };
-            let remote = patiently(patience, NO_QDRANT, open).await?;
+            let remote = patience.repeat(NO_QDRANT, open).await?;
             if remote.description().points == 0 {
                 tracing::warn!(
                     "{} is empty: every answer will be that nothing was found",
@@ -48,21 +53,24 @@ pub(super) async fn open_index(
             }
             Ok(opened(Index::Remote(remote)))
         }
-        IndexConfig::Embedded { data } => embedded(data, embedding, site).await.map(opened),
+        IndexConfig::Embedded { data } => open_embedded(data, embedding, site).await.map(opened),
         IndexConfig::Demo(demo) => open_demo(demo, &config.site.filter_keys, embedding).await,
     }
 }
 
+/// Opens the embedded index under `data`.
 #[cfg(feature = "embedded")]
-async fn embedded(data: &Path, embedding: &Embedding, site: Option<Url>) -> Result<Index, StartError> {
+async fn open_embedded(data: &Path, embedding: &Embedding, site: Option<Url>) -> Result<Index, StartError> {
     let reader = PayloadReader { site_url: site, ..PayloadReader::default() };
     Ok(Index::Embedded(Embedded::open(data, embedding.model(), reader).await?))
 }
 
+/// Refuses the embedded index, which this build does not have.
 #[cfg(not(feature = "embedded"))]
-async fn embedded(_data: &Path, _embedding: &Embedding, _site: Option<Url>) -> Result<Index, StartError> {
+#[expect(clippy::unused_async, reason = "the function of the same name in a full build is async")]
+async fn open_embedded(_data: &Path, _embedding: &Embedding, _site: Option<Url>) -> Result<Index, StartError> {
     let missing = "this build has no embedded index: set QDRANT_URL, or build with default features";
-    std::future::ready(Err(StartError::Settings(missing.to_owned()))).await
+    Err(StartError::Settings(missing.to_owned()))
 }
 
 /// Indexes the demo's documentation in a temporary folder and opens it.
@@ -70,7 +78,7 @@ async fn open_demo(
     demo: &DemoConfig,
     filter_keys: &[String],
     embedding: &Embedding,
-) -> Result<Opened, StartError> {
+) -> Result<OpenedIndex, StartError> {
     let root = Root {
         route_base: demo.route_base.clone(),
         language: demo.language.clone(),
@@ -92,6 +100,6 @@ async fn open_demo(
     }
     let seconds = (summary.elapsed.as_secs_f64() * 10.0).round() / 10.0;
     tracing::info!(pages = summary.pages, passages = summary.chunks, seconds, "the documentation is indexed");
-    let index = embedded(folder.path(), embedding, None).await?;
-    Ok(Opened { index, site: Some(DemoSite::new(docs, &root)), folder: Some(folder) })
+    let index = open_embedded(folder.path(), embedding, None).await?;
+    Ok(OpenedIndex { index, site: Some(DemoSite::new(docs, &root)), folder: Some(folder) })
 }

@@ -6,8 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::App;
-use crate::provider::Generation;
-use crate::provider::gemini::Reach;
+use crate::provider::Reach;
 use crate::retrieval::Error;
 use crate::telemetry::metrics;
 
@@ -106,19 +105,18 @@ impl App {
                 if matches!(error, Error::Refused(_)) { State::Refused } else { State::Unreachable }
             }
         };
-        let gemini = match &self.rag.provider.generation {
-            Generation::Offline(_) => State::Offline,
-            Generation::Gemini(gemini) => match gemini.reach().await {
-                Reach::Ok => State::Ok,
-                Reach::Refused(cause) => {
-                    tracing::warn!(cause, "Gemini refuses");
-                    State::Refused
-                }
-                Reach::Failing(cause) | Reach::Unreachable(cause) => {
-                    tracing::warn!(cause, "Gemini does not answer");
-                    State::Unreachable
-                }
-            },
+        let provider = &self.rag.provider;
+        let gemini = match (provider.generation.service(), provider.probe().await) {
+            (None, _) => State::Offline,
+            (Some(_), Reach::Ok) => State::Ok,
+            (Some(service), Reach::Refused(cause)) => {
+                tracing::warn!(cause, "{} refuses", service.name);
+                State::Refused
+            }
+            (Some(service), Reach::Failing(cause) | Reach::Unreachable(cause)) => {
+                tracing::warn!(cause, "{} does not answer", service.name);
+                State::Unreachable
+            }
         };
         Readiness { qdrant, gemini }
     }

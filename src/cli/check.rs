@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 
-use crate::app::{App, StartError};
+use crate::app::App;
 use crate::chat::Vector;
 use crate::config::Config;
-use crate::provider::{Generation, Task};
+use crate::provider::Task;
 use crate::retrieval::Description;
+use crate::startup::StartError;
 use crate::text::clip;
 
 /// Stored points whose text is embedded anew.
@@ -38,8 +39,8 @@ pub(super) async fn check(config: Config) -> Result<ExitCode, StartError> {
     say!("payload keys      {}", names(&index.payload_keys));
     say!("filter keys       {}", filters(&index, &filter_keys));
     say!("embedding model   {}", app.rag.provider.embedding.model());
-    if let Generation::Gemini(gemini) = &app.rag.provider.generation {
-        say!("generative model  {}", gemini.generative_model());
+    if let Some(model) = app.rag.provider.generation.model() {
+        say!("generative model  {model}");
     }
     say!("stored vectors    {}", compare(&app).await?);
     for trouble in index.filter_key_warnings(&filter_keys) {
@@ -69,7 +70,11 @@ async fn compare(app: &App) -> Result<String, StartError> {
         let text = clip(&sample.text, 2_000);
         match app.rag.provider.embedding.embed(text, task, app.rag.index.dimensions()).await {
             Ok(vector) => similarities.push(cosine(&vector, &sample.vector)),
-            Err(error) => return Ok(format!("not compared, Gemini did not embed: {error}")),
+            Err(error) => {
+                let name =
+                    app.rag.provider.embedding.service().map_or("the offline model", |service| service.name);
+                return Ok(format!("not compared, {name} did not embed: {error}"));
+            }
         }
     }
     let shown: Vec<String> = similarities.iter().map(|similarity| format!("{similarity:.2}")).collect();

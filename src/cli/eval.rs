@@ -6,10 +6,11 @@ use std::time::Duration;
 use clap::ArgMatches;
 
 use super::text;
-use crate::app::{App, StartError};
+use crate::app::App;
 use crate::chat::MAX_TOP_K;
 use crate::config::Config;
 use crate::eval::{self, Report};
+use crate::startup::StartError;
 
 /// Asks the questions and prints the report.
 pub(super) async fn eval(matches: &ArgMatches, mut config: Config) -> Result<ExitCode, StartError> {

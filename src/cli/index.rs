@@ -7,10 +7,10 @@ use std::process::ExitCode;
 use clap::ArgMatches;
 
 use super::{language, route_base, stop_signals, text};
-use crate::app::{StartError, embedding, reach_index};
 use crate::config::{Config, Vars};
 use crate::docs::{Docs, Folder, Root, SkippedFile};
 use crate::indexing::{self, IndexJob, RunProgress};
+use crate::startup::{StartError, reach_embedding, reach_index};
 
 /// Some files could not be read.
 const EXIT_SKIPPED: u8 = 2;
@@ -29,7 +29,7 @@ pub(super) async fn index(matches: &ArgMatches, config: Config) -> Result<ExitCo
     let embedding = tokio::select! {
         embedding = async {
             reach_index(&config).await?;
-            embedding(&config).await
+            reach_embedding(&config).await
         } => embedding?,
         () = stop.cancelled() => return Err(indexing::Error::Stopped.into()),
     };

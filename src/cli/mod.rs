@@ -22,9 +22,9 @@ use clap::error::{ContextKind, ContextValue};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use tokio_util::sync::CancellationToken;
 
-use crate::app::StartError;
 use crate::config::{Config, ConfigError, DemoConfig, SETTINGS, Setting, Vars};
 use crate::docs::ROUTE_BASE;
+use crate::startup::StartError;
 use crate::telemetry;
 
 /// Wrong settings (`EX_USAGE` of sysexits.h).
@@ -143,12 +143,17 @@ pub fn run(args: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             eprintln!("docent: {error}");
-            ExitCode::from(match error {
-                StartError::Settings(_) => EXIT_SETTINGS,
-                StartError::Unreachable(_) => EXIT_UNAVAILABLE,
-                StartError::Other(_) => 1,
-            })
+            ExitCode::from(exit_code(&error))
         }
+    }
+}
+
+/// Returns the exit code of a command that could not start.
+pub fn exit_code(error: &StartError) -> u8 {
+    match error {
+        StartError::Settings(_) => EXIT_SETTINGS,
+        StartError::Unreachable(_) => EXIT_UNAVAILABLE,
+        StartError::Other(_) => 1,
     }
 }
 

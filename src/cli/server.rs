@@ -5,15 +5,15 @@ use std::process::ExitCode;
 use tokio::net::TcpListener;
 
 use super::stop_signals;
-use crate::app::{App, StartError};
+use crate::app::App;
 use crate::config::{Config, IndexConfig};
 use crate::http::serve::serve;
+use crate::startup::StartError;
 
 /// Serves until it is stopped.
 pub(super) async fn run(config: Config) -> Result<ExitCode, StartError> {
     let is_demo = matches!(config.index, IndexConfig::Demo(_));
     let (host, port) = (config.listen.host.clone(), config.listen.port);
-    let with_key = config.gemini.is_some();
     let (stop, stop_now) = stop_signals();
     let app = tokio::select! {
         app = App::build(config) => app?,
@@ -23,10 +23,10 @@ pub(super) async fn run(config: Config) -> Result<ExitCode, StartError> {
         StartError::Settings(format!("HOST and PORT: cannot listen on {host} port {port}: {error}"))
     })?;
     let address = listener.local_addr().map_err(|error| StartError::Other(error.to_string()))?;
-    match (is_demo, with_key) {
-        (true, false) => tracing::info!("offline demo: no model is asked, answers quote the documentation"),
-        (true, true) => {
-            tracing::info!("demo: the documentation is searched offline, Gemini writes the answers")
+    match (is_demo, app.rag.provider.generation.service()) {
+        (true, None) => tracing::info!("offline demo: no model is asked, answers quote the documentation"),
+        (true, Some(service)) => {
+            tracing::info!("demo: the documentation is searched offline, {} writes the answers", service.name)
         }
         (false, _) => tracing::info!("serving {}", app.rag.index.description().place),
     }

@@ -38,8 +38,8 @@ pub struct Config {
     pub listen: Listen,
     /// Origins whose pages may call.
     pub allowed_origins: AllowedOrigins,
-    /// Gemini, unless the answer is written offline.
-    pub gemini: Option<GeminiConfig>,
+    /// Service that embeds and writes.
+    pub provider: ProviderConfig,
     /// Pause between words of an offline answer.
     pub offline_token_delay: Duration,
     /// What to search.
@@ -65,6 +65,15 @@ pub struct Listen {
     pub host: String,
     /// Port; 0 takes a free one.
     pub port: u16,
+}
+
+/// Selects the service that embeds and writes.
+#[derive(Debug, Clone)]
+pub enum ProviderConfig {
+    /// The Gemini API; its embeddings may still be made offline.
+    Gemini(GeminiConfig),
+    /// No service: passages and questions are embedded, and answers quoted, in this process.
+    Offline,
 }
 
 /// How to reach Gemini and which models to use.
@@ -208,6 +217,8 @@ impl Config {
     pub fn demo(vars: &Vars, demo: DemoConfig) -> Result<Self, ConfigError> {
         let mut reader = Reader::new(vars);
         let gemini = parse::gemini(&mut reader);
+        // Embedding a whole folder would spend a free key's minute.
+        let gemini = gemini.map(|gemini| GeminiConfig { embedding_model: None, ..gemini });
         let mut config = Self::read(reader, gemini, IndexConfig::Demo(demo))?;
         // The demo serves the pages itself: its links stay on this server.
         config.site.url = None;
@@ -230,7 +241,7 @@ impl Config {
         let config = Self {
             listen: Listen { host, port },
             allowed_origins: parse::allowed_origins(&mut reader),
-            gemini,
+            provider: gemini.map_or(ProviderConfig::Offline, ProviderConfig::Gemini),
             offline_token_delay: Duration::from_millis(delay),
             index,
             site: site(&mut reader),
@@ -281,20 +292,28 @@ mod tests {
         }
     }
 
+    fn gemini(config: Config) -> GeminiConfig {
+        match config.provider {
+            ProviderConfig::Gemini(gemini) => gemini,
+            ProviderConfig::Offline => panic!("a key selects Gemini"),
+        }
+    }
+
     #[test]
     fn serve_refuses_to_start_without_a_key_and_demo_does_not() {
         let none = Vars::default();
+        let is_offline = |config: Config| matches!(config.provider, ProviderConfig::Offline);
         assert!(Config::serve(&none).unwrap_err().to_string().starts_with("GEMINI_API_KEY is not set"));
-        assert!(Config::demo(&none, handbook()).unwrap().gemini.is_none());
+        assert!(is_offline(Config::demo(&none, handbook()).unwrap()));
         assert!(Config::index(&none).unwrap_err().to_string().contains("EMBEDDING_MODEL=offline"));
-        assert!(Config::index(&Vars::from_iter([("EMBEDDING_MODEL", "offline")])).unwrap().gemini.is_none());
+        assert!(is_offline(Config::index(&Vars::from_iter([("EMBEDDING_MODEL", "offline")])).unwrap()));
     }
 
     #[test]
     fn gemini_api_key_wins_over_google_api_key_and_is_trimmed() {
         let config =
             Config::serve(&vars(&[("GOOGLE_API_KEY", "other"), ("GEMINI_API_KEY", " mine \n")])).unwrap();
-        assert_eq!(config.gemini.unwrap().api_key.expose_secret(), "mine");
+        assert_eq!(gemini(config).api_key.expose_secret(), "mine");
     }
 
     #[test]
@@ -361,7 +380,7 @@ mod tests {
     fn a_gemini_base_url_may_end_in_a_slash_or_in_the_version() {
         for given in ["http://127.0.0.1:9", "http://127.0.0.1:9/", "http://127.0.0.1:9/v1beta/"] {
             let config = Config::serve(&vars(&[("GOOGLE_GEMINI_BASE_URL", given)])).unwrap();
-            assert_eq!(config.gemini.unwrap().base_url, "http://127.0.0.1:9", "{given}");
+            assert_eq!(gemini(config).base_url, "http://127.0.0.1:9", "{given}");
         }
     }
 

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::IndexConfig;
 use crate::docs::{Docs, MAX_PASSAGE_TOKENS, PagePassage, Root, SkippedFile};
-use crate::provider::{Embedding, MAX_BATCH_ITEMS, MAX_BATCH_TOKENS, MAX_EMBEDDED_TOKENS};
+use crate::provider::{BatchLimits, Embedding, MAX_EMBEDDED_TOKENS};
 use crate::text::estimate_tokens;
 use target::{BatchCounts, Target};
 
@@ -116,7 +116,7 @@ async fn write_pages(
 ) -> Result<RunSummary, Error> {
     let IndexJob { docs, root, embedding, .. } = job;
     let mut written = RunSummary::default();
-    let mut batch = Batch::default();
+    let mut batch = Batch::new(embedding.batch_limits());
     for file in docs.files_except(skipped) {
         let page = match docs.read_page(root, file) {
             Ok(page) => page,
@@ -138,19 +138,25 @@ async fn write_pages(
 }
 
 /// Collects passages up to what one call embeds.
-#[derive(Default)]
 struct Batch {
+    limits: BatchLimits,
     passages: Vec<PagePassage>,
     /// Estimated tokens of the passages.
     tokens: usize,
 }
 
 impl Batch {
+    /// Begins with no passage.
+    fn new(limits: BatchLimits) -> Self {
+        Self { limits, passages: Vec::new(), tokens: 0 }
+    }
+
     /// Adds a passage. Returns the passages before it if the passage does not fit beside them.
     fn push(&mut self, passage: PagePassage) -> Option<Vec<PagePassage>> {
         let more = estimate_tokens(&passage.embedded.text);
-        let is_full = self.passages.len() == MAX_BATCH_ITEMS || self.tokens + more > MAX_BATCH_TOKENS;
-        let full = is_full.then(|| std::mem::take(self).passages);
+        let is_full =
+            self.passages.len() == self.limits.max_items || self.tokens + more > self.limits.max_tokens;
+        let full = is_full.then(|| std::mem::replace(self, Self::new(self.limits)).passages);
         self.tokens += more;
         self.passages.push(passage);
         full
@@ -208,16 +214,17 @@ mod tests {
 
     #[test]
     fn a_batch_is_as_large_as_one_call_allows() {
-        let sections: String = (0..=MAX_BATCH_ITEMS).map(|n| format!("## {n}\n\nx\n\n")).collect();
+        let limits = BatchLimits { max_items: 100, max_tokens: 24_000 };
+        let sections: String = (0..=limits.max_items).map(|n| format!("## {n}\n\nx\n\n")).collect();
         let page = DocPage::read(&root(), "a.md", &sections, &|_| Ok(None)).unwrap().unwrap();
-        let mut batch = Batch::default();
+        let mut batch = Batch::new(limits);
         let full: Vec<_> =
             page.passages(&root()).into_iter().filter_map(|passage| batch.push(passage)).collect();
-        assert_eq!((full.len(), full[0].len(), batch.passages.len()), (1, MAX_BATCH_ITEMS, 1));
+        assert_eq!((full.len(), full[0].len(), batch.passages.len()), (1, limits.max_items, 1));
 
         let mut long = page.passages(&root()).remove(0);
-        long.embedded.text = "語".repeat(MAX_BATCH_TOKENS / 2);
-        let mut batch = Batch::default();
+        long.embedded.text = "語".repeat(limits.max_tokens / 2);
+        let mut batch = Batch::new(limits);
         assert!(batch.push(long.clone()).is_none() && batch.push(long.clone()).is_none());
         assert_eq!(batch.push(long).unwrap().len(), 2);
     }

@@ -41,7 +41,7 @@ impl Target {
         let manifest = Manifest {
             index_version: INDEX_VERSION,
             model: embedding.model().to_owned(),
-            dimensions: embedding.dimensions(),
+            dimensions: embedding.new_index_dimensions(),
             languages: [root.language.clone().unwrap_or_default()].into(),
             filter_keys: root.filter_keys.iter().cloned().collect(),
         };
@@ -73,7 +73,8 @@ impl Target {
         let stored = self.stored_points(&ids).await?;
         let (mut points, mut unchanged, mut new) = (Vec::new(), Vec::new(), Vec::new());
         for passage in batch {
-            let fingerprint = record::fingerprint(&passage.embedded, embedding.model(), embedding.dimensions());
+            let fingerprint =
+                record::fingerprint(&passage.embedded, embedding.model(), embedding.new_index_dimensions());
             let mut payload = record::passage_payload(root, &passage);
             record::add_fingerprint(&mut payload, fingerprint);
             let PagePassage { id, embedded, .. } = passage;
@@ -115,7 +116,7 @@ impl Target {
             return Ok(());
         }
         let documents: Vec<Document<'_>> = new.iter().map(NewVector::document).collect();
-        let vectors = embedding.embed_batch(&documents, embedding.dimensions()).await?;
+        let vectors = embedding.embed_batch(&documents, embedding.new_index_dimensions()).await?;
         // A sparse vector costs nothing to make again.
         let dense = new.iter().zip(&vectors).filter_map(|(new, vector)| match vector {
             Vector::Dense(dense) => Some((new.fingerprint, dense.as_slice())),

@@ -1,195 +1,128 @@
-//! The two services an answer needs, each in two kinds: an embedding of the question, and a stream of text.
+//! Offers the two services an answer needs, each in two kinds: an embedding of the question, and a stream of text.
 //!
-//! Alternatives are enums. An error says what the caller can do about it and knows no HTTP; its text is for the log.
+//! Alternatives are enums. Everything that depends on the kind is a method here, so that no other room names a kind. An
+//! error says what the caller can do about it and knows no HTTP; its text is for the log.
 
 pub mod gemini;
 pub mod offline;
+mod types;
+pub(crate) mod upstream;
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use futures::stream::BoxStream;
-
-use crate::chat::{FinishReason, Message, Passage, Usage, Vector};
-use crate::config::OFFLINE_MODEL;
-use crate::text::{clip_tokens, estimate_tokens};
+use crate::chat::Vector;
+use crate::config::{OFFLINE_MODEL, ProviderConfig, ProviderLimits};
+use crate::text::clip_tokens;
 
 pub use gemini::Gemini;
 pub use offline::Offline;
+pub use types::{
+    BatchLimits, Delta, DeltaStream, Document, Error, Finish, NOT_IN_DOCS, NOT_IN_DOCS_SENTENCE, Prompt, Reach,
+    Service, Task,
+};
 
-/// What a model is told to begin its answer with when the passages do not answer the question.
-pub const NOT_IN_DOCS: &str = "[NOT_IN_DOCS]";
+/// Tokens of a text that are embedded, by every kind of embedding: the smallest bound of them all, so that passages are
+/// cut alike. Longer texts are cut here, not by the service: so it is known what was embedded.
+pub const MAX_EMBEDDED_TOKENS: usize = gemini::MAX_INPUT_TOKENS;
 
-/// The sentence a reader gets when the documentation does not answer.
-pub const NOT_IN_DOCS_SENTENCE: &str = "The documentation does not seem to answer this question.";
+/// Bounds a batch that is embedded in this process, which has no bound of its own: the progress is shown after each.
+const OFFLINE_BATCH: BatchLimits = BatchLimits { max_items: 100, max_tokens: 24_000 };
 
-/// Tokens an embedding model reads of one text (`gemini-embedding-001`); what exceeds them is cut by ourselves, so that
-/// it is known what was embedded.
-pub const MAX_EMBEDDED_TOKENS: usize = 2_048;
-
-/// Texts of one call that embeds passages; Gemini refuses more.
-pub const MAX_BATCH_ITEMS: usize = 100;
-/// Estimated tokens of one such call: a free key has 30,000 a minute, and a call beyond that would never pass.
-pub const MAX_BATCH_TOKENS: usize = 24_000;
-
-/// Who embeds and who writes. They differ in a demo with a key: offline retrieval, Gemini's answer.
+/// Holds the service that embeds and the services that write. They differ in a demo with a key, which embeds offline.
 #[derive(Debug, Clone)]
 pub struct Provider {
     /// Embeds questions and passages.
     pub embedding: Embedding,
     /// Writes answers.
     pub generation: Generation,
-    /// Is asked where that one has not begun to answer.
+    /// Writes an answer if `generation` fails before its first text.
     pub fallback: Option<Generation>,
 }
 
-/// Who embeds.
+/// Embeds texts.
 #[derive(Debug, Clone)]
 pub enum Embedding {
-    /// Gemini.
+    /// The Gemini API.
     Gemini(Gemini),
-    /// Words, concepts and word pieces, in process.
+    /// Words, concepts and word pieces, in this process.
     Offline,
 }
 
-/// Who writes.
+/// Writes answers.
 #[derive(Debug, Clone)]
 pub enum Generation {
-    /// Gemini.
+    /// The Gemini API.
     Gemini(Gemini),
-    /// Quotes the best sentences of the passages.
+    /// Quotes of the best sentences of the passages, in this process.
     Offline(Offline),
 }
 
-/// What a text is embedded as; a model places questions and passages differently.
-#[derive(Debug, Clone, Copy)]
-pub enum Task<'a> {
-    /// A question that looks for passages.
-    Query,
-    /// A passage.
-    Document {
-        /// Title of its page; may be empty.
-        title: &'a str,
-        /// The heading right above it; may be empty.
-        heading: &'a str,
-    },
-}
-
-/// A passage to embed.
-#[derive(Debug, Clone, Copy)]
-pub struct Document<'a> {
-    /// Title of its page.
-    pub title: &'a str,
-    /// The heading right above it, or the title.
-    pub heading: &'a str,
-    /// Its text, title and headings included.
-    pub text: &'a str,
-}
-
-/// Everything a model is told, and what the offline provider needs to answer without one.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Prompt {
-    /// The stable part.
-    pub system: String,
-    /// The conversation; the last message is the reader's, with the passages in it.
-    pub messages: Vec<Message>,
-    /// The question with what it depends on: what the passages were retrieved for.
-    pub question: String,
-    /// The passages alone, in the order of their numbers.
-    pub passages: Vec<Passage>,
-}
-
-impl Prompt {
-    /// How many tokens it surely fits in.
-    pub fn estimated_tokens(&self) -> u64 {
-        let texts = self.messages.iter().map(|message| &message.content).chain([&self.system]);
-        texts.map(|text| estimate_tokens(text) as u64).sum()
+impl Provider {
+    /// Builds the provider that the settings select; nothing is sent yet. `token_delay` is the pause between words of an
+    /// offline answer.
+    ///
+    /// # Errors
+    ///
+    /// TLS roots of this machine that cannot be read.
+    pub fn new(
+        config: &ProviderConfig,
+        token_delay: Duration,
+        limits: &ProviderLimits,
+    ) -> Result<Self, reqwest::Error> {
+        let gemini = match config {
+            ProviderConfig::Gemini(gemini) => Gemini::new(gemini.clone(), limits)?,
+            ProviderConfig::Offline => {
+                let generation = Generation::Offline(Offline { token_delay });
+                return Ok(Self { embedding: Embedding::Offline, generation, fallback: None });
+            }
+        };
+        let embedding = match gemini.embedding_model() {
+            Some(_) => Embedding::Gemini(gemini.clone()),
+            None => Embedding::Offline,
+        };
+        let fallback = gemini.fallback().map(Generation::Gemini);
+        Ok(Self { embedding, generation: Generation::Gemini(gemini), fallback })
     }
-}
 
-/// What comes out of a model.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Delta {
-    /// The next piece of visible text; never empty.
-    Text(String),
-    /// The end; nothing follows.
-    End(End),
-}
+    /// Looks up the models that embed and write, which spends no tokens.
+    pub async fn probe(&self) -> Reach {
+        match self.embedding.probe().await {
+            Reach::Ok => self.generation.probe().await,
+            other => other,
+        }
+    }
 
-/// How a generation ended.
-#[derive(Debug, Clone, PartialEq)]
-pub struct End {
-    /// Why.
-    pub finish_reason: FinishReason,
-    /// Which model it was; `None` where none was asked.
-    pub model: Option<String>,
-    /// What it cost.
-    pub usage: Option<Usage>,
-}
-
-/// A generation under way. Dropping it closes the connection to the model.
-pub type DeltaStream = BoxStream<'static, Result<Delta, Error>>;
-
-/// Why a provider did not deliver. The text is the cause, for the log: never for a client.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Error {
-    /// It will refuse again until a setting changes (400, 401, 403, 404, a redirect).
-    #[error("refused: {0}")]
-    Refused(String),
-    /// It broke off, or sent something unusable; the same request may succeed later.
-    #[error("failed: {0}")]
-    Failed(String),
-    /// It asked to wait (429, 503).
-    #[error("busy: {cause}")]
-    Busy {
-        /// For how long, where it said so.
-        retry_after: Option<Duration>,
-        /// For the log.
-        cause: String,
-    },
-    /// A quota that waiting does not refill within the day is spent.
-    #[error("quota spent: {0}")]
-    QuotaSpent(String),
-    /// It took too long.
-    #[error("timed out: {0}")]
-    Timeout(String),
-    /// Its stream ended before its answer did.
-    #[error("the stream ended without a finish reason")]
-    Truncated,
-}
-
-impl Error {
-    /// The kind, as it is counted.
-    pub fn kind(&self) -> &'static str {
-        match self {
-            Self::Refused(_) => "refused",
-            Self::Failed(_) => "failed",
-            Self::Busy { .. } => "busy",
-            Self::QuotaSpent(_) => "quota",
-            Self::Timeout(_) => "timeout",
-            Self::Truncated => "truncated",
+    /// Looks up every model, the fallback included: for a start, when a setting can still be changed.
+    pub async fn probe_all(&self) -> Reach {
+        match (self.probe().await, &self.fallback) {
+            (Reach::Ok, Some(fallback)) => fallback.probe().await,
+            (reach, _) => reach,
         }
     }
 }
 
 impl Embedding {
-    /// Embeds one text, as far as a model reads it: as `dimensions` values of length 1, or offline as a sparse vector.
+    /// Embeds the beginning of one text, [`MAX_EMBEDDED_TOKENS`] long: as `dimensions` values of length 1, or offline as a
+    /// sparse vector.
     ///
     /// # Errors
     ///
-    /// What the provider said, or that its vector has the wrong size, a value that is not finite, or no length.
+    /// The failure of the provider, or a vector of the wrong size, with a value that is not finite, or of no length.
     pub async fn embed(&self, text: &str, task: Task<'_>, dimensions: usize) -> Result<Vector, Error> {
         let text = clip_tokens(text, MAX_EMBEDDED_TOKENS);
         match self {
-            Self::Gemini(gemini) => unit_length(gemini.embed(text, task, dimensions).await?, dimensions),
+            Self::Gemini(gemini) => to_unit_length(gemini.embed(text, task, dimensions).await?, dimensions),
             Self::Offline => Ok(Vector::Sparse(offline::embed(text, task))),
         }
     }
 
-    /// Embeds passages, at most [`MAX_BATCH_ITEMS`]. Nobody waits for these: it may take minutes.
+    /// Embeds passages, at most as many as [`Embedding::batch_limits`] allows. No reader waits for them: the call may take
+    /// minutes.
     ///
     /// # Errors
     ///
-    /// As [`Embedding::embed`], or that there is not one vector for each.
+    /// Those of [`Embedding::embed`], or another number of vectors than of passages.
     pub async fn embed_batch(
         &self,
         documents: &[Document<'_>],
@@ -215,45 +148,78 @@ impl Embedding {
                 documents.len()
             )));
         }
-        vectors.into_iter().map(|vector| unit_length(vector, dimensions)).collect()
+        vectors.into_iter().map(|vector| to_unit_length(vector, dimensions)).collect()
     }
 
-    /// Returns true if each embedding costs money or quota.
-    pub fn is_metered(&self) -> bool {
+    /// Returns the bounds of one call of [`Embedding::embed_batch`].
+    pub fn batch_limits(&self) -> BatchLimits {
         match self {
-            Self::Gemini(_) => true,
-            Self::Offline => false,
+            Self::Gemini(_) => gemini::BATCH_LIMITS,
+            Self::Offline => OFFLINE_BATCH,
         }
     }
 
-    /// Size of the vectors of a new index: for `gemini-embedding-001` the smallest of the three sizes Google recommends;
-    /// 0 for sparse ones, which have none.
-    pub fn dimensions(&self) -> usize {
+    /// Returns the size of the vectors of a new index; 0 for sparse vectors, which have none.
+    pub fn new_index_dimensions(&self) -> usize {
         match self {
-            Self::Gemini(_) => 768,
+            Self::Gemini(_) => gemini::NEW_INDEX_DIMENSIONS,
             Self::Offline => 0,
         }
     }
 
-    /// The model's name, as an index records it.
+    /// Returns the sizes of vectors that the model can make; `None` if they are not known.
+    pub fn dimension_range(&self) -> Option<RangeInclusive<usize>> {
+        match self {
+            Self::Gemini(gemini) => gemini.dimension_range(),
+            Self::Offline => None,
+        }
+    }
+
+    /// Returns the name of the model, as an index records it.
     pub fn model(&self) -> &str {
         match self {
             Self::Gemini(gemini) => gemini.embedding_model().unwrap_or_default(),
             Self::Offline => OFFLINE_MODEL,
         }
     }
-}
 
-impl Generation {
-    /// Returns true if each answer costs money or quota.
-    pub fn is_metered(&self) -> bool {
+    /// Returns the service that embeds; `None` offline.
+    pub fn service(&self) -> Option<Service<'_>> {
         match self {
-            Self::Gemini(_) => true,
-            Self::Offline(_) => false,
+            Self::Gemini(gemini) => Some(gemini.service()),
+            Self::Offline => None,
         }
     }
 
-    /// The configured model; `None` offline, where none is asked.
+    /// Returns true if embedding costs money or quota.
+    pub fn is_metered(&self) -> bool {
+        self.service().is_some()
+    }
+
+    /// Looks up the model that embeds, which spends no tokens.
+    pub async fn probe(&self) -> Reach {
+        match self {
+            Self::Gemini(gemini) => gemini.probe_embedding().await,
+            Self::Offline => Reach::Ok,
+        }
+    }
+}
+
+impl Generation {
+    /// Opens an answer. Resolves at the first visible text, or at the end without any: until then a provider may try again.
+    /// The caller bounds the wait.
+    ///
+    /// # Errors
+    ///
+    /// The failure that kept the provider from beginning.
+    pub async fn generate(&self, prompt: &Prompt) -> Result<DeltaStream, Error> {
+        match self {
+            Self::Gemini(gemini) => gemini.generate(prompt).await,
+            Self::Offline(offline) => Ok(offline.generate(prompt)),
+        }
+    }
+
+    /// Returns the configured model; `None` offline, where none is asked.
     pub fn model(&self) -> Option<&str> {
         match self {
             Self::Gemini(gemini) => Some(gemini.generative_model()),
@@ -261,22 +227,30 @@ impl Generation {
         }
     }
 
-    /// Opens an answer. It resolves once the first visible text, or the end without any, has come: until then a
-    /// provider may try again. The caller bounds the wait.
-    ///
-    /// # Errors
-    ///
-    /// What kept the provider from beginning.
-    pub async fn generate(&self, prompt: &Prompt) -> Result<DeltaStream, Error> {
+    /// Returns the service that writes; `None` offline.
+    pub fn service(&self) -> Option<Service<'_>> {
         match self {
-            Self::Gemini(gemini) => gemini.generate(prompt).await,
-            Self::Offline(offline) => Ok(offline.generate(prompt)),
+            Self::Gemini(gemini) => Some(gemini.service()),
+            Self::Offline(_) => None,
+        }
+    }
+
+    /// Returns true if an answer costs money or quota.
+    pub fn is_metered(&self) -> bool {
+        self.service().is_some()
+    }
+
+    /// Looks up the model that writes, which spends no tokens.
+    pub async fn probe(&self) -> Reach {
+        match self {
+            Self::Gemini(gemini) => gemini.probe_generation().await,
+            Self::Offline(_) => Reach::Ok,
         }
     }
 }
 
-/// Scales a vector to length 1, which only full-size `gemini-embedding-001` vectors have by themselves.
-fn unit_length(mut vector: Vec<f32>, dimensions: usize) -> Result<Vector, Error> {
+/// Scales a vector to length 1: only full-size `gemini-embedding-001` vectors come with this length.
+fn to_unit_length(mut vector: Vec<f32>, dimensions: usize) -> Result<Vector, Error> {
     if vector.len() != dimensions {
         return Err(Error::Failed(format!("an embedding of {} values, {dimensions} wanted", vector.len())));
     }
@@ -288,7 +262,7 @@ fn unit_length(mut vector: Vec<f32>, dimensions: usize) -> Result<Vector, Error>
         return Err(Error::Failed("an embedding of zeros".to_owned()));
     }
     for value in &mut vector {
-        // Back to f32, which is what vectors are stored as.
+        // Back to f32, in which vectors are stored.
         #[expect(clippy::cast_possible_truncation, reason = "a value of a unit vector is at most 1")]
         let scaled = (f64::from(*value) / length) as f32;
         *value = scaled;
@@ -302,13 +276,13 @@ mod tests {
 
     #[test]
     fn a_vector_is_scaled_to_length_one() {
-        assert_eq!(unit_length(vec![3.0, 4.0], 2).unwrap(), Vector::Dense(vec![0.6, 0.8]));
+        assert_eq!(to_unit_length(vec![3.0, 4.0], 2).unwrap(), Vector::Dense(vec![0.6, 0.8]));
     }
 
     #[test]
     fn a_vector_of_the_wrong_size_or_without_direction_is_refused() {
         for vector in [vec![1.0], vec![0.0, 0.0], vec![f32::NAN, 1.0], vec![f32::INFINITY, 1.0]] {
-            assert!(matches!(unit_length(vector.clone(), 2), Err(Error::Failed(_))), "{vector:?}");
+            assert!(matches!(to_unit_length(vector.clone(), 2), Err(Error::Failed(_))), "{vector:?}");
         }
     }
 }

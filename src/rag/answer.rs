@@ -14,7 +14,7 @@ use super::writers::{OpenAnswer, Writers};
 use crate::chat::{AnswerEvent, FinishReason, Source, StageName, Status, Summary, Timings};
 use crate::error::Error;
 use crate::limits::{MAX_ANSWER_BYTES, Spending};
-use crate::provider::{self, Delta, DeltaStream, End, NOT_IN_DOCS_SENTENCE, Prompt};
+use crate::provider::{self, Delta, DeltaStream, Finish, NOT_IN_DOCS_SENTENCE, Prompt};
 use crate::telemetry::metrics;
 use crate::text::estimate_tokens;
 
@@ -76,7 +76,7 @@ pub(super) fn stream_written(parts: AnswerParts) -> AnswerStream {
                         break answer.end_at_limit();
                     }
                 }
-                Delta::End(end) => break end,
+                Delta::Finish(end) => break end,
             }
         };
         drop(deltas);
@@ -176,12 +176,12 @@ impl AnswerInProgress {
     }
 
     /// Ends an answer that has grown too long. The model has not reported its tokens yet.
-    fn end_at_limit(&self) -> End {
-        End { finish_reason: FinishReason::MaxTokens, model: self.model.clone(), usage: None }
+    fn end_at_limit(&self) -> Finish {
+        Finish { finish_reason: FinishReason::MaxTokens, model: self.model.clone(), usage: None }
     }
 
     /// Returns the last events: text that was held back, and the summary.
-    fn finish(self, end: End) -> Vec<AnswerEvent> {
+    fn finish(self, end: Finish) -> Vec<AnswerEvent> {
         if let (Some(mut spending), Some(usage)) = (self.spending, end.usage) {
             // A gateway may leave the counts out; then the estimate stands.
             if usage.prompt_tokens > 0 && usage.completion_tokens > 0 {
@@ -200,7 +200,7 @@ impl AnswerInProgress {
             (false, false) => Status::Answered,
             (false, true) => Status::Uncited,
         };
-        let End { finish_reason, model, usage } = end;
+        let Finish { finish_reason, model, usage } = end;
         events.push(AnswerEvent::Done(Summary {
             status,
             cited: checked.cited,
@@ -223,8 +223,8 @@ mod tests {
         AnswerInProgress::new(sources, None, Arc::new(StageTimes::new(Instant::now())))
     }
 
-    fn stop() -> End {
-        End { finish_reason: FinishReason::Stop, model: None, usage: None }
+    fn stop() -> Finish {
+        Finish { finish_reason: FinishReason::Stop, model: None, usage: None }
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Checks what stops the start, with which sentence, and what does not.
 
-use docent::app::{App, StartError};
+use docent::app::App;
 use docent::config::Config;
+use docent::startup::StartError;
 use serde_json::{Value, json};
 
 use crate::support::app::{production_vars, spawn, spawn_app};

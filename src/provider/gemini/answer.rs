@@ -1,4 +1,4 @@
-//! One answer under way: its events, read as far as there is text, and as a stream from there on.
+//! Reads one answer: its events up to the first visible text, and from there on as a stream.
 
 use std::time::Duration;
 
@@ -6,61 +6,93 @@ use futures::StreamExt as _;
 use reqwest::{Response, header};
 use tokio::time::Instant;
 
-use super::Gemini;
-use super::events::{Broken, Events};
-use super::retry::{Fault, Retry};
+use super::fault::ApiKey;
 use super::wire::{Decoder, EventFault};
 use crate::chat::FinishReason;
+use crate::config::ProviderLimits;
 use crate::limits::MAX_ANSWER_BYTES;
-use crate::provider::{Delta, DeltaStream, Error};
+use crate::provider::types::{Delta, DeltaStream, Error};
+use crate::provider::upstream::sse::{EventReader, SseError};
+use crate::provider::upstream::{Fault, Retry};
 
-/// Once a finish reason has come after text, how long to wait for more of it or the end of the body: then it is done.
-/// Some proxies send `STOP` with every event, so it is no sign by itself.
-const AFTER_FINISH: Duration = Duration::from_secs(5);
-/// The same where no text has come: then it may be asked once more, which takes time too.
-pub(super) const AFTER_EMPTY_FINISH: Duration = Duration::from_secs(1);
+/// Time to wait for more text or the end of the body once a finish reason has come after text; then the answer is done.
+/// Some proxies send `STOP` with every event, so `STOP` alone does not end an answer.
+const AFTER_TEXT: Duration = Duration::from_secs(5);
+/// Time to wait once a finish reason has come without any text. Shorter, because the call may then be repeated once,
+/// which takes time too.
+const AFTER_NO_TEXT: Duration = Duration::from_secs(1);
 
-/// An answer under way. Dropping it closes the connection.
-pub(super) struct Answer {
-    events: Events,
-    decoder: Decoder,
-    first: String,
-    /// Whether `first` is the beginning of an answer.
-    answering: bool,
-    gemini: Gemini,
+/// Bounds the wait for the end of a body whose finish reason has come, well before the caller's own deadline.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct FinishWaits {
+    /// Longest time from the last text to the end of the wait.
+    gap: Duration,
+    after_no_text: Duration,
 }
 
-impl Answer {
-    /// The answer that comes as the body of a 200.
+impl FinishWaits {
+    /// Derives the waits from the caller's deadlines.
+    pub(super) fn new(limits: &ProviderLimits) -> Self {
+        Self {
+            gap: limits.gap_timeout / 10 * 9,
+            after_no_text: AFTER_NO_TEXT.min(limits.first_token_timeout / 4),
+        }
+    }
+
+    /// Returns the end of a wait that begins now; the wait for the next text began at `began`.
+    fn deadline(&self, has_text: bool, began: Instant) -> Instant {
+        let now = Instant::now();
+        if has_text { (now + AFTER_TEXT).min(began + self.gap) } else { now + self.after_no_text }
+    }
+}
+
+/// Reads an answer under way. Dropping it closes the connection.
+pub(super) struct GeminiAnswer {
+    events: EventReader,
+    decoder: Decoder,
+    /// Text up to the first that is visible.
+    first: String,
+    /// True if `first` holds visible text.
+    has_text: bool,
+    key: ApiKey,
+    waits: FinishWaits,
+}
+
+impl GeminiAnswer {
+    /// Reads the answer that comes as the body of a 200.
     ///
     /// # Errors
     ///
-    /// That the body is no event stream.
-    pub(super) fn new(gemini: Gemini, response: Response) -> Result<Self, Fault> {
+    /// A body that is no event stream.
+    pub(super) fn new(response: Response, key: ApiKey, waits: FinishWaits) -> Result<Self, Fault> {
         let kind = response.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
         let kind: Option<mime::Mime> = kind.and_then(|kind| kind.parse().ok());
         if kind.is_none_or(|kind| kind.essence_str() != mime::TEXT_EVENT_STREAM) {
             return Err(Fault::unusable("a 200 that is no event stream"));
         }
-        let events = Events::new(response.bytes_stream());
-        Ok(Self { events, decoder: Decoder::default(), first: String::new(), answering: false, gemini })
+        let events = EventReader::new(response.bytes_stream());
+        Ok(Self { events, decoder: Decoder::default(), first: String::new(), has_text: false, key, waits })
     }
 
-    /// Reads until there is visible text, which it keeps in `first`, or the stream has ended in a way that is an
-    /// answer: a finish reason other than `STOP` needs no text.
+    /// Reads until there is visible text, which is kept in `first`, or the stream has ended in a way that is an answer: a
+    /// finish reason other than `STOP` needs no text.
+    ///
+    /// # Errors
+    ///
+    /// A stream that breaks off, is no answer, or ends without text for no reason.
     pub(super) async fn advance_to_text(&mut self) -> Result<(), Fault> {
         while let Some(text) = self.next_text().await? {
             self.first.push_str(&text);
             if !self.first.trim().is_empty() {
-                self.answering = true;
+                self.has_text = true;
                 return Ok(());
             }
             if self.first.len() > MAX_ANSWER_BYTES {
                 return Err(Fault::unusable("white space without end"));
             }
         }
-        match self.decoder.end("") {
-            Some(end) if end.finish_reason == FinishReason::Stop => {
+        match self.decoder.finish("") {
+            Some(finish) if finish.finish_reason == FinishReason::Stop => {
                 Err(Fault { error: Error::Failed("STOP without any text".to_owned()), retry: Retry::Once })
             }
             Some(_) => Ok(()),
@@ -69,13 +101,13 @@ impl Answer {
         }
     }
 
-    /// The next visible text; `None` at the end, however it came.
+    /// Returns the next visible text; `None` at the end of the stream, whatever ended it.
     async fn next_text(&mut self) -> Result<Option<String>, Fault> {
         let began = Instant::now();
         let mut deadline = None;
         loop {
-            if self.decoder.finished() && deadline.is_none() {
-                deadline = Some(self.patience(began));
+            if self.decoder.is_finished() && deadline.is_none() {
+                deadline = Some(self.waits.deadline(self.has_text, began));
             }
             let event = match deadline {
                 None => self.events.next().await,
@@ -88,29 +120,20 @@ impl Answer {
                 Some(Ok(data)) => {
                     let text = self.decoder.push(&data).map_err(|fault| match fault {
                         EventFault::Unusable => Fault::unusable("an event that is no answer"),
-                        EventFault::Api(error) => self.gemini.in_stream(&error),
+                        EventFault::Api(error) => self.key.fault_in_stream(&error),
                     })?;
                     if !text.is_empty() {
                         return Ok(Some(text));
                     }
                 }
-                // The end of the body, a cut connection, half an event: what came so far decides.
-                None | Some(Err(Broken::Connection)) => return Ok(None),
-                Some(Err(broken)) => return Err(Fault::unusable(&broken.to_string())),
+                // The end of the body, a cut connection, half an event: the events so far decide.
+                None | Some(Err(SseError::Connection)) => return Ok(None),
+                Some(Err(error)) => return Err(Fault::unusable(&error.to_string())),
             }
         }
     }
 
-    /// Until when to wait once a finish reason has come: well before the caller's own deadline for this text.
-    fn patience(&self, began: Instant) -> Instant {
-        let now = Instant::now();
-        if self.answering {
-            (now + AFTER_FINISH).min(began + self.gemini.gap / 10 * 9)
-        } else {
-            now + self.gemini.after_empty_finish
-        }
-    }
-
+    /// Turns the answer into a stream that begins with the text in `first`; `model` is the configured one.
     pub(super) fn into_stream(mut self, model: String) -> DeltaStream {
         let stream = async_stream::try_stream! {
             if !self.first.is_empty() {
@@ -119,8 +142,8 @@ impl Answer {
                     yield Delta::Text(text);
                 }
             }
-            let end = self.decoder.end(&model).ok_or(Error::Truncated)?;
-            yield Delta::End(end);
+            let finish = self.decoder.finish(&model).ok_or(Error::Truncated)?;
+            yield Delta::Finish(finish);
         };
         stream.boxed()
     }

@@ -1,47 +1,69 @@
-//! Gemini over its REST API (v1beta): HTTP/1.1, one connection per open answer, no redirects, the key in
+//! Calls Gemini over its REST API (v1beta): HTTP/1.1, one connection per open answer, no redirects, the key in
 //! `x-goog-api-key` and nowhere else, bodies read through a bound.
 
 mod answer;
-mod events;
-mod retry;
-mod wire;
+mod fault;
+pub(crate) mod wire;
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::{RequestBuilder, Response, StatusCode};
-use secrecy::ExposeSecret as _;
+use reqwest::{RequestBuilder, Response, StatusCode, header};
 use serde_json::Value;
 
+use super::types::{BatchLimits, DeltaStream, Document, Error, Prompt, Reach, Service, Task};
+use super::upstream::retry::Schedule;
+use super::upstream::{Fault, Retry, read_body, transport_cause};
+use crate::chat::StageName;
 use crate::config::{GeminiConfig, ProviderLimits};
-use crate::provider::{DeltaStream, Document, Error, Prompt, Task};
-use crate::text::log_safe;
 
-use answer::{AFTER_EMPTY_FINISH, Answer};
-use retry::{Fault, Retry, Schedule};
+use answer::{FinishWaits, GeminiAnswer};
+use fault::ApiKey;
 use wire::ApiError;
 
-/// Bytes of an upstream's JSON body that Docent reads; a longer one is unusable.
-/// A 3,072-dimension embedding takes about 64 KiB.
+/// Bytes of an upstream's JSON body that Docent reads; a longer body is unusable. An embedding of 3,072 dimensions
+/// takes about 64 KiB.
 const MAX_UPSTREAM_BODY_BYTES: usize = 4 * 1024 * 1024;
-/// Bytes of the JSON body of a batch of embeddings; a longer one is unusable. 100 embeddings of 3,072 values take 4 to
-/// 8 MiB, depending on the white space.
+/// Bytes of the JSON body of a batch of embeddings; a longer body is unusable. 100 embeddings of 3,072 values take 4
+/// to 8 MiB, depending on the white space.
 const MAX_BATCH_BODY_BYTES: usize = 16 * 1024 * 1024;
-/// How long a connection may take to open.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// How long one call with a batch of passages may take.
+/// Tokens that `gemini-embedding-001` reads of one text; it ignores the rest.
+pub(super) const MAX_INPUT_TOKENS: usize = 2_048;
+
+/// Bounds a call with a batch: Gemini refuses more than 100 texts, and a free key has 30,000 tokens a minute, so that a
+/// call beyond them would never pass.
+pub(super) const BATCH_LIMITS: BatchLimits = BatchLimits { max_items: 100, max_tokens: 24_000 };
+
+/// Size of the vectors of a new index: the smallest of the three sizes that Google recommends.
+pub(super) const NEW_INDEX_DIMENSIONS: usize = 768;
+
+/// Prefix of the models whose sizes are known.
+const KNOWN_EMBEDDING_MODELS: &str = "gemini-embedding";
+/// Sizes of vectors that these models make; a collection of another size stops the start.
+const DIMENSIONS: RangeInclusive<usize> = 128..=3_072;
+
+/// Time for a connection to open; then the attempt fails.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// Time for the head of the response when a model is looked up; then the service counts as failing.
+const LOOK_UP_TIMEOUT: Duration = Duration::from_secs(6);
+/// Time for the body of that response; a later body is not read.
+const LOOK_UP_BODY_TIMEOUT: Duration = Duration::from_secs(3);
+/// Time for one call with a batch of passages; then the attempt fails.
 const BATCH_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A client of Gemini; clones share its connections.
+/// Calls Gemini; clones share their connections.
 #[derive(Clone)]
 pub struct Gemini {
     http: reqwest::Client,
     config: Arc<GeminiConfig>,
+    key: ApiKey,
+    /// Setting that names the model that writes.
+    generative_setting: &'static str,
     embed_budget: Duration,
     generate_budget: Duration,
-    gap: Duration,
-    after_empty_finish: Duration,
+    finish_waits: FinishWaits,
 }
 
 impl std::fmt::Debug for Gemini {
@@ -50,25 +72,12 @@ impl std::fmt::Debug for Gemini {
     }
 }
 
-/// What a look at a model says about Gemini as a whole.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Reach {
-    /// It answers, and nothing speaks against the key or the models.
-    Ok,
-    /// It answers that the key or a model cannot be used; the text names the setting.
-    Refused(String),
-    /// It is there, and does not answer as it should.
-    Failing(String),
-    /// No connection opens.
-    Unreachable(String),
-}
-
 impl Gemini {
-    /// A client for `config`; nothing is sent yet. Of `limits` it takes when trying again, or waiting, is no use.
+    /// Builds a client; nothing is sent yet. Retries end at the caller's deadlines, which are in `limits`.
     ///
     /// # Errors
     ///
-    /// That the TLS roots of this machine cannot be read.
+    /// TLS roots of this machine that cannot be read.
     pub fn new(config: GeminiConfig, limits: &ProviderLimits) -> Result<Self, reqwest::Error> {
         let http = reqwest::Client::builder()
             .http1_only()
@@ -76,86 +85,79 @@ impl Gemini {
             .connect_timeout(CONNECT_TIMEOUT)
             .user_agent(concat!("docent/", env!("CARGO_PKG_VERSION")))
             .build()?;
-        let budget = |stage: Duration| limits.retry_budget.min(stage);
         Ok(Self {
             http,
+            key: ApiKey::new(config.api_key.clone()),
             config: Arc::new(config),
-            embed_budget: budget(limits.embed_timeout),
-            generate_budget: budget(limits.first_token_timeout),
-            gap: limits.gap_timeout,
-            after_empty_finish: AFTER_EMPTY_FINISH.min(limits.first_token_timeout / 4),
+            generative_setting: "GENERATIVE_MODEL",
+            embed_budget: limits.retry_budget.min(limits.embed_timeout),
+            generate_budget: limits.retry_budget.min(limits.first_token_timeout),
+            finish_waits: FinishWaits::new(limits),
         })
     }
 
-    /// The model that embeds; `None` where questions are embedded offline.
+    /// Returns the model that embeds; `None` if questions are embedded offline.
     pub fn embedding_model(&self) -> Option<&str> {
         self.config.embedding_model.as_deref()
     }
 
-    /// The model that writes.
+    /// Returns the model that writes.
     pub fn generative_model(&self) -> &str {
         &self.config.generative_model
     }
 
-    /// The same client with `GENERATIVE_MODEL_FALLBACK` as the model that writes, where there is one.
+    /// Returns the same client with `GENERATIVE_MODEL_FALLBACK` as the model that writes, if there is one.
     pub fn fallback(&self) -> Option<Self> {
         let model = self.config.fallback_model.clone()?;
         let config =
             GeminiConfig { generative_model: model, fallback_model: None, ..GeminiConfig::clone(&self.config) };
-        Some(Self { config: Arc::new(config), ..self.clone() })
+        let generative_setting = "GENERATIVE_MODEL_FALLBACK";
+        Some(Self { config: Arc::new(config), generative_setting, ..self.clone() })
     }
 
-    /// Where the API is.
-    pub fn base_url(&self) -> &str {
-        &self.config.base_url
+    /// Returns the name and the address of the API.
+    pub fn service(&self) -> Service<'_> {
+        Service { name: "Gemini", address: &self.config.base_url, setting: "GOOGLE_GEMINI_BASE_URL" }
     }
 
-    /// Looks the models up, which spends no tokens: whether Gemini answers, and takes the key and the models.
-    pub async fn reach(&self) -> Reach {
-        match self.reach_to_embed().await {
-            Reach::Ok => self.look_up("GENERATIVE_MODEL", self.generative_model()).await,
-            other => other,
-        }
+    /// Returns the sizes of vectors that the embedding model can make; `None` for a model that Docent does not know.
+    pub fn dimension_range(&self) -> Option<RangeInclusive<usize>> {
+        self.embedding_model().filter(|model| model.starts_with(KNOWN_EMBEDDING_MODELS)).map(|_| DIMENSIONS)
     }
 
-    /// The same, and that there is such a model as the fallback: for a start, where it can still be changed.
-    pub async fn reach_all(&self) -> Reach {
-        match (self.reach().await, &self.config.fallback_model) {
-            (Reach::Ok, Some(model)) => self.look_up("GENERATIVE_MODEL_FALLBACK", model).await,
-            (reach, _) => reach,
-        }
-    }
-
-    /// The same for the model that embeds alone.
-    pub async fn reach_to_embed(&self) -> Reach {
+    /// Looks up the model that embeds.
+    pub async fn probe_embedding(&self) -> Reach {
         match self.embedding_model() {
             Some(model) => self.look_up("EMBEDDING_MODEL", model).await,
             None => Reach::Ok,
         }
     }
 
+    /// Looks up the model that writes.
+    pub async fn probe_generation(&self) -> Reach {
+        self.look_up(self.generative_setting, self.generative_model()).await
+    }
+
+    /// Looks up a model, which spends no tokens: shows if Gemini answers, and accepts the key and the model.
     async fn look_up(&self, setting: &str, model: &str) -> Reach {
-        let request = self.authorised(self.http.get(format!("{}/v1beta/models/{model}", self.config.base_url)));
-        let response = match tokio::time::timeout(CONNECT_TIMEOUT * 2, request.send()).await {
+        let request =
+            self.key.authorise(self.http.get(format!("{}/v1beta/models/{model}", self.config.base_url)));
+        let response = match tokio::time::timeout(LOOK_UP_TIMEOUT, request.send()).await {
             Ok(Ok(response)) => response,
-            Ok(Err(error)) if error.is_connect() => return Reach::Unreachable(transport(&error)),
-            Ok(Err(error)) => return Reach::Failing(transport(&error)),
+            Ok(Err(error)) if error.is_connect() => return Reach::Unreachable(transport_cause(&error)),
+            Ok(Err(error)) => return Reach::Failing(transport_cause(&error)),
             Err(_) => return Reach::Failing("no answer in time".to_owned()),
         };
         let status = response.status();
-        let error = tokio::time::timeout(CONNECT_TIMEOUT, body(response, MAX_UPSTREAM_BODY_BYTES))
-            .await
-            .ok()
-            .and_then(Result::ok);
-        let error = error.and_then(|body| serde_json::from_slice::<Value>(&body).ok());
-        let error = error.as_ref().and_then(ApiError::from_value).unwrap_or_default();
+        let error =
+            tokio::time::timeout(LOOK_UP_BODY_TIMEOUT, read_api_error(response)).await.unwrap_or_default();
         match (status.as_u16(), error.status.as_str()) {
             (
                 400 | 401 | 403,
                 "INVALID_ARGUMENT" | "FAILED_PRECONDITION" | "UNAUTHENTICATED" | "PERMISSION_DENIED",
-            ) => Reach::Refused(format!("GEMINI_API_KEY is refused: {}", self.public(&error.message))),
+            ) => Reach::Refused(format!("GEMINI_API_KEY is refused: {}", self.key.redact(&error.message))),
             (404, "NOT_FOUND") if error.message.contains(model) => {
-                Reach::Refused(format!("{setting} is refused: {}", self.public(&error.message)))
+                Reach::Refused(format!("{setting} is refused: {}", self.key.redact(&error.message)))
             }
             (500.., _) => Reach::Failing(format!("HTTP {status}")),
             // A gateway in front of Gemini need not offer this route.
@@ -167,19 +169,18 @@ impl Gemini {
     ///
     /// # Errors
     ///
-    /// What Gemini said, after the retries that could help.
+    /// Gemini's error, after the retries that could help.
     pub async fn embed(&self, text: &str, task: Task<'_>, dimensions: usize) -> Result<Vec<f32>, Error> {
         let model = self.embedding_model().unwrap_or_default();
         let body = wire::embed_request(model, text, task, dimensions);
-        Schedule::new("embed", self.embed_budget).run(|| self.embed_once(&body)).await
+        Schedule::new(StageName::Embed, self.embed_budget).run(|| self.embed_once(&body)).await
     }
 
-    /// Embeds passages in one call; it waits for as long as a quota per minute needs. The caller
-    /// checks the vectors.
+    /// Embeds passages in one call, and waits as long as a quota per minute needs. The caller checks the vectors.
     ///
     /// # Errors
     ///
-    /// What Gemini said, after the retries that could help.
+    /// Gemini's error, after the retries that could help.
     pub async fn embed_batch(
         &self,
         documents: &[Document<'_>],
@@ -211,84 +212,54 @@ impl Gemini {
         Ok(parsed.embeddings.into_iter().map(wire::Values::into_vector).collect())
     }
 
-    /// Calls a method of the embedding model and reads its answer, up to `max_bytes`.
+    /// Calls a method of the embedding model and reads the response, up to `max_bytes`.
     async fn call(&self, method: &str, request: &Value, max_bytes: usize) -> Result<Vec<u8>, Fault> {
         let url = self.url(self.embedding_model().unwrap_or_default(), method);
         let response = self.post(url, request).send().await.map_err(|error| Fault::transport(&error))?;
         match response.status() {
-            StatusCode::OK => body(response, max_bytes).await,
-            _ => Err(self.refusal(response).await),
+            StatusCode::OK => read_body(response, max_bytes).await,
+            _ => Err(self.read_refusal(response).await),
         }
     }
 
-    /// Opens an answer and waits for its first visible text, or its end; until then it may be asked again.
+    /// Opens an answer and waits for its first visible text, or its end; until then the call may be repeated.
     ///
     /// # Errors
     ///
-    /// What Gemini said, after the retries that could help.
+    /// Gemini's error, after the retries that could help.
     pub async fn generate(&self, prompt: &Prompt) -> Result<DeltaStream, Error> {
         let model = self.generative_model();
         let body = wire::generate_request(model, prompt, self.config.thinking.as_ref());
-        let answer = Schedule::new("generate", self.generate_budget).run(|| self.open(&body)).await?;
+        let schedule = Schedule::new(StageName::Generate, self.generate_budget);
+        let answer = schedule.run(|| self.open_answer(&body)).await?;
         Ok(answer.into_stream(self.generative_model().to_owned()))
     }
 
-    /// One attempt at an answer, as far as its first visible text or its end.
-    async fn open(&self, request: &Value) -> Result<Answer, Fault> {
+    /// Makes one attempt at an answer, up to its first visible text or its end.
+    async fn open_answer(&self, request: &Value) -> Result<GeminiAnswer, Fault> {
         let url = format!("{}?alt=sse", self.url(self.generative_model(), "streamGenerateContent"));
-        let request = self.post(url, request).header(reqwest::header::ACCEPT, "text/event-stream");
+        let request = self.post(url, request).header(header::ACCEPT, "text/event-stream");
         let response = request.send().await.map_err(|error| Fault::transport(&error))?;
         let mut answer = match response.status() {
-            StatusCode::OK => Answer::new(self.clone(), response)?,
-            _ => return Err(self.refusal(response).await),
+            StatusCode::OK => GeminiAnswer::new(response, self.key.clone(), self.finish_waits)?,
+            _ => return Err(self.read_refusal(response).await),
         };
         answer.advance_to_text().await?;
         Ok(answer)
     }
 
-    /// What a response other than 200 means.
-    async fn refusal(&self, response: Response) -> Fault {
+    /// Reads a response other than 200.
+    async fn read_refusal(&self, response: Response) -> Fault {
         let status = response.status();
         if status.is_redirection() {
             return Fault::refused("a redirect, which is not followed: the key would go along".to_owned());
         }
         // Google puts the wait into the body; a gateway in front of it may use the header.
-        let header = response.headers().get(reqwest::header::RETRY_AFTER).and_then(|value| value.to_str().ok());
-        let header = header.and_then(|text| text.trim().parse().ok()).map(Duration::from_secs);
-        let parsed = body(response, MAX_UPSTREAM_BODY_BYTES)
-            .await
-            .ok()
-            .and_then(|body| serde_json::from_slice::<Value>(&body).ok());
-        let error = parsed.as_ref().and_then(ApiError::from_value).unwrap_or_default();
-        let retry_after = error.retry_after.or(header);
-        self.fault(&ApiError { code: status.as_u16(), retry_after, ..error })
-    }
-
-    /// What an error object means, whether it came with a status or inside a 200.
-    fn fault(&self, error: &ApiError) -> Fault {
-        let cause = format!("HTTP {} {}", error.code, self.public(&error.message)).trim_end().to_owned();
-        match error.code {
-            429 if error.quota_spent => Fault { error: Error::QuotaSpent(cause), retry: Retry::No },
-            429 | 503 => Fault {
-                error: Error::Busy { retry_after: error.retry_after, cause },
-                retry: Retry::After(error.retry_after),
-            },
-            504 => Fault { error: Error::Timeout(cause), retry: Retry::Once },
-            200..=299 => Fault::unusable("a success without an answer"),
-            408 | 499 | 500..=599 => Fault { error: Error::Failed(cause), retry: Retry::After(None) },
-            _ => Fault::refused(cause),
-        }
-    }
-
-    /// An error object inside a 200: by its code, and whatever is not a request to wait has failed.
-    fn in_stream(&self, error: &ApiError) -> Fault {
-        let fault = self.fault(error);
-        match fault.error {
-            Error::Refused(cause) | Error::Timeout(cause) => {
-                Fault { error: Error::Failed(cause), retry: Retry::No }
-            }
-            _ => fault,
-        }
+        let seconds = response.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
+        let from_header = seconds.and_then(|text| text.trim().parse().ok()).map(Duration::from_secs);
+        let error = read_api_error(response).await;
+        let retry_after = error.retry_after.or(from_header);
+        self.key.fault(&ApiError { code: status.as_u16(), retry_after, ..error })
     }
 
     fn url(&self, model: &str, method: &str) -> String {
@@ -296,75 +267,40 @@ impl Gemini {
     }
 
     fn post(&self, url: String, body: &Value) -> RequestBuilder {
-        self.authorised(self.http.post(url)).json(body)
-    }
-
-    fn authorised(&self, request: RequestBuilder) -> RequestBuilder {
-        let mut key = reqwest::header::HeaderValue::from_str(self.config.api_key.expose_secret())
-            .unwrap_or_else(|_| reqwest::header::HeaderValue::from_static(""));
-        key.set_sensitive(true);
-        request.header("x-goog-api-key", key)
-    }
-
-    /// Gemini's text, fit for a log line, and without the key.
-    fn public(&self, text: &str) -> String {
-        log_safe(&text.replace(self.config.api_key.expose_secret(), "[redacted]"))
+        self.key.authorise(self.http.post(url)).json(body)
     }
 }
 
-/// A body, as far as the bound lets it grow.
-async fn body(mut response: Response, max_bytes: usize) -> Result<Vec<u8>, Fault> {
-    let mut bytes = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(|error| Fault::transport(&error))? {
-        if bytes.len() + chunk.len() > max_bytes {
-            return Err(Fault::unusable("a body beyond its bound"));
-        }
-        bytes.extend_from_slice(&chunk);
-    }
-    Ok(bytes)
+/// Reads the error object of a body; returns an empty one if there is none.
+async fn read_api_error(response: Response) -> ApiError {
+    let body = read_body(response, MAX_UPSTREAM_BODY_BYTES).await.ok();
+    let value = body.and_then(|body| serde_json::from_slice::<Value>(&body).ok());
+    value.as_ref().and_then(ApiError::from_value).unwrap_or_default()
 }
 
-/// A transport error without its URL, down to its root.
-fn transport(error: &reqwest::Error) -> String {
-    let mut text = String::new();
-    let mut source: Option<&dyn std::error::Error> = std::error::Error::source(error);
-    while let Some(error) = source {
-        text = error.to_string();
-        source = error.source();
-    }
-    let kind = if error.is_connect() {
-        "could not connect"
-    } else if error.is_timeout() {
-        "timed out"
-    } else {
-        "connection broke"
-    };
-    format!("{kind}: {}", log_safe(&text))
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Config, ProviderConfig, Vars};
 
-/// Decodes a stream's body whole and cut into pieces: both must give the same.
-#[cfg(fuzzing)]
-pub fn fuzz(body: &[u8], cuts: &[u8]) {
-    fn read(pieces: Vec<bytes::Bytes>) -> (Vec<String>, bool, Option<crate::provider::End>) {
-        let mut events = events::Events::new(futures::stream::iter(pieces.into_iter().map(Ok::<_, ()>)));
-        let (mut decoder, mut texts) = (wire::Decoder::default(), Vec::new());
-        let broken = futures::executor::block_on(async {
-            while let Some(event) = events.next().await {
-                match event.ok().and_then(|data| decoder.push(&data).ok()) {
-                    Some(text) => texts.push(text),
-                    None => return true,
-                }
-            }
-            false
-        });
-        (texts, broken, decoder.end("model"))
+    fn gemini(pairs: &[(&str, &str)]) -> Gemini {
+        let mut all = vec![("GEMINI_API_KEY", "AIza-1")];
+        all.extend(pairs);
+        let config = Config::serve(&Vars::from_iter(all)).unwrap();
+        let ProviderConfig::Gemini(gemini) = config.provider else { panic!("a key selects Gemini") };
+        Gemini::new(gemini, &config.provider_limits).unwrap()
     }
-    let (mut pieces, mut left) = (Vec::new(), body);
-    for cut in cuts {
-        let (piece, after) = left.split_at(usize::from(*cut).min(left.len()));
-        pieces.push(bytes::Bytes::copy_from_slice(piece));
-        left = after;
+
+    #[test]
+    fn sizes_are_known_for_googles_embedding_models_alone() {
+        assert_eq!(gemini(&[]).dimension_range(), Some(128..=3_072));
+        assert_eq!(gemini(&[("EMBEDDING_MODEL", "text-embedding-x")]).dimension_range(), None);
+        assert_eq!(gemini(&[("EMBEDDING_MODEL", "offline")]).dimension_range(), None);
     }
-    pieces.push(bytes::Bytes::copy_from_slice(left));
-    assert_eq!(read(pieces), read(vec![bytes::Bytes::copy_from_slice(body)]));
+
+    #[test]
+    fn debug_shows_no_key() {
+        let shown = format!("{:?}", gemini(&[]));
+        assert!(shown.contains("base_url") && !shown.contains("AIza-1"), "{shown}");
+    }
 }

@@ -1,4 +1,4 @@
-//! Gemini's wire, without I/O: request bodies, the decoder of a stream, and what an error body says.
+//! Writes Gemini's request bodies and decodes its responses, streams and errors, without I/O.
 //!
 //! Facts about the wire come from recordings of the v1beta REST API and from what its SDKs tolerate: every field of
 //! a response may be missing, every enum may hold an unknown name, usage is cumulative, a finish reason may come
@@ -11,12 +11,13 @@ use serde_json::{Value, json};
 
 use crate::chat::{FinishReason, Role, Usage};
 use crate::config::Thinking;
-use crate::provider::{Document, End, Prompt, Task};
+use crate::provider::types::{Document, Finish, Prompt, Task};
 
-/// Tokens an answer may have, thoughts included: head-room for a long answer of a thinking model.
+/// Tokens of an answer, thoughts included; a longer answer ends as `max_tokens`. Leaves room for a long answer of a
+/// thinking model.
 const MAX_OUTPUT_TOKENS: u32 = 8_192;
 
-/// The body of `embedContent`.
+/// Writes the body of `embedContent`.
 pub(super) fn embed_request(model: &str, text: &str, task: Task<'_>, dimensions: usize) -> Value {
     let mut body = json!({ "model": format!("models/{model}"), "outputDimensionality": dimensions });
     let text = if has_task_type(model) {
@@ -41,7 +42,7 @@ pub(super) fn embed_request(model: &str, text: &str, task: Task<'_>, dimensions:
     body
 }
 
-/// The body of `batchEmbedContents`.
+/// Writes the body of `batchEmbedContents`.
 pub(super) fn batch_request(model: &str, documents: &[Document<'_>], dimensions: usize) -> Value {
     let request = |&Document { title, heading, text }: &Document<'_>| {
         embed_request(model, text, Task::Document { title, heading }, dimensions)
@@ -49,12 +50,12 @@ pub(super) fn batch_request(model: &str, documents: &[Document<'_>], dimensions:
     json!({ "requests": documents.iter().map(request).collect::<Vec<_>>() })
 }
 
-/// `gemini-embedding-2` takes the task as a prefix of the text; the models before it take `taskType`.
+/// Returns true if a model takes the task as `taskType`; `gemini-embedding-2` takes it as a prefix of the text.
 fn has_task_type(model: &str) -> bool {
     !model.starts_with("gemini-embedding-2")
 }
 
-/// The body of `streamGenerateContent`. No sampling parameters: newer models ignore or refuse them.
+/// Writes the body of `streamGenerateContent`, without sampling parameters: newer models ignore or refuse them.
 pub(super) fn generate_request(model: &str, prompt: &Prompt, thinking: Option<&Thinking>) -> Value {
     let contents: Vec<Value> = prompt
         .messages
@@ -70,7 +71,7 @@ pub(super) fn generate_request(model: &str, prompt: &Prompt, thinking: Option<&T
     let mut config = json!({ "maxOutputTokens": MAX_OUTPUT_TOKENS });
     if let Some(thinking) = thinking {
         config["thinkingConfig"] = match thinking {
-            // The 3.x Flash-Lite line refuses a budget of 0; `minimal` is the least it takes.
+            // The 3.x Flash-Lite line refuses a budget of 0; `minimal` is the least that it accepts.
             Thinking::Off if model.starts_with("gemini-3") && model.contains("flash-lite") => {
                 json!({ "thinkingLevel": "minimal" })
             }
@@ -86,24 +87,27 @@ pub(super) fn generate_request(model: &str, prompt: &Prompt, thinking: Option<&T
     })
 }
 
+/// Holds the response of `embedContent`.
 #[derive(Debug, Deserialize)]
 pub(super) struct EmbedResponse {
     pub(super) embedding: Values,
 }
 
+/// Holds the response of `batchEmbedContents`.
 #[derive(Debug, Deserialize)]
 pub(super) struct BatchResponse {
     pub(super) embeddings: Vec<Values>,
 }
 
+/// Holds one embedding.
 #[derive(Debug, Deserialize)]
 pub(super) struct Values {
-    // A value may be null: a JSON number that is not finite has no other spelling.
+    // A value may be null: JSON has no other way to write a number that is not finite.
     values: Vec<Option<f32>>,
 }
 
 impl Values {
-    /// The vector, with NaN for what was no number; the caller checks it.
+    /// Returns the vector, with NaN in place of null; the caller checks it.
     pub(super) fn into_vector(self) -> Vec<f32> {
         self.values.into_iter().map(|value| value.unwrap_or(f32::NAN)).collect()
     }
@@ -111,17 +115,17 @@ impl Values {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-struct Chunk {
-    candidates: Option<Vec<Candidate>>,
+struct AnswerChunk {
+    candidates: Option<Vec<AnswerCandidate>>,
     prompt_feedback: Option<PromptFeedback>,
-    // Neither costs a word of the answer, so neither may fail it.
+    // The answer does not need these two, so an odd value in them must not fail it.
     usage_metadata: Option<Value>,
     model_version: Option<Value>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-struct Candidate {
+struct AnswerCandidate {
     content: Option<Content>,
     finish_reason: Option<String>,
     index: Option<u32>,
@@ -146,31 +150,31 @@ struct PromptFeedback {
     block_reason: Option<String>,
 }
 
-/// What is wrong with an event of a stream.
+/// Names what is wrong with an event of a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum EventFault {
-    /// It is not a JSON object of the known shape.
+pub(crate) enum EventFault {
+    /// The event is not a JSON object of the known shape.
     Unusable,
-    /// It carries an error object.
+    /// The event carries an error object.
     Api(ApiError),
 }
 
-/// Reads the events of one stream; [`Decoder::end`] tells how it ended.
+/// Decodes the events of one stream; [`Decoder::finish`] returns how it ended.
 #[derive(Debug, Default)]
-pub(super) struct Decoder {
+pub(crate) struct Decoder {
     events: usize,
-    finish: Option<FinishReason>,
+    finish_reason: Option<FinishReason>,
     model: Option<String>,
     usage: Option<Value>,
 }
 
 impl Decoder {
-    /// The visible text of one event's data, empty for an event without any.
+    /// Returns the visible text of one event; empty if the event has none.
     ///
     /// # Errors
     ///
     /// An event that is an error or no answer: skipping it would lose words silently.
-    pub(super) fn push(&mut self, data: &str) -> Result<String, EventFault> {
+    pub(crate) fn push(&mut self, data: &str) -> Result<String, EventFault> {
         self.events += 1;
         if data.trim() == "[DONE]" {
             return Ok(String::new());
@@ -182,58 +186,61 @@ impl Decoder {
         if !value.is_object() {
             return Err(EventFault::Unusable);
         }
-        let chunk: Chunk = serde_json::from_value(value).map_err(|_| EventFault::Unusable)?;
+        let chunk: AnswerChunk = serde_json::from_value(value).map_err(|_| EventFault::Unusable)?;
         Ok(self.apply(chunk))
     }
 
-    fn apply(&mut self, chunk: Chunk) -> String {
+    /// Takes a chunk in and returns its visible text.
+    fn apply(&mut self, chunk: AnswerChunk) -> String {
         let model = chunk.model_version.as_ref().and_then(Value::as_str).filter(|model| !model.is_empty());
         self.model = model.map(str::to_owned).or(self.model.take());
         self.usage = chunk.usage_metadata.filter(Value::is_object).or(self.usage.take());
         if chunk.prompt_feedback.is_some_and(|feedback| feedback.block_reason.is_some()) {
-            self.finish = Some(FinishReason::Blocked);
+            self.finish_reason = Some(FinishReason::Blocked);
         }
         let mut candidates = chunk.candidates.unwrap_or_default().into_iter();
         let Some(candidate) = candidates.find(|candidate| candidate.index.unwrap_or(0) == 0) else {
             return String::new();
         };
-        if let Some(reason) = candidate.finish_reason.as_deref().and_then(finish_reason) {
+        if let Some(reason) = candidate.finish_reason.as_deref().and_then(parse_finish_reason) {
             // Some proxies repeat STOP in every event, and tools end a round early: the last reason wins.
-            self.finish = Some(reason);
+            self.finish_reason = Some(reason);
         }
         let parts = candidate.content.and_then(|content| content.parts).unwrap_or_default();
         parts.into_iter().filter(|part| part.thought != Some(true)).filter_map(|part| part.text).collect()
     }
 
-    /// Whether a finish reason, or a block, has come.
-    pub(super) fn finished(&self) -> bool {
-        self.finish.is_some()
+    /// Returns true if a finish reason, or a block, has come.
+    pub(super) fn is_finished(&self) -> bool {
+        self.finish_reason.is_some()
     }
 
-    /// How many events have come.
+    /// Returns the number of events so far.
     pub(super) fn events(&self) -> usize {
         self.events
     }
 
-    /// How the stream ended; `None` when no finish reason came, which means that it was cut.
-    pub(super) fn end(&self, model: &str) -> Option<End> {
-        Some(End {
-            finish_reason: self.finish?,
+    /// Returns how the stream ended; `None` if no finish reason came, which means that the stream was cut. `model` is the
+    /// configured model, for a stream that did not name one.
+    pub(crate) fn finish(&self, model: &str) -> Option<Finish> {
+        Some(Finish {
+            finish_reason: self.finish_reason?,
             model: Some(self.model.clone().unwrap_or_else(|| model.to_owned())),
-            usage: self.usage.as_ref().map(usage),
+            usage: self.usage.as_ref().map(read_usage),
         })
     }
 }
 
-/// The tokens of `usageMetadata`; a count that is missing or odd counts as none.
-fn usage(metadata: &Value) -> Usage {
+/// Reads the tokens of `usageMetadata`; a count that is missing or odd counts as 0.
+fn read_usage(metadata: &Value) -> Usage {
     let count = |key: &str| metadata.get(key).and_then(Value::as_u64).unwrap_or(0);
     let prompt_tokens = count("promptTokenCount");
     let completion_tokens = count("candidatesTokenCount").saturating_add(count("thoughtsTokenCount"));
     Usage { prompt_tokens, completion_tokens, total_tokens: prompt_tokens.saturating_add(completion_tokens) }
 }
 
-fn finish_reason(name: &str) -> Option<FinishReason> {
+/// Reads a finish reason; `None` for one that says nothing yet.
+fn parse_finish_reason(name: &str) -> Option<FinishReason> {
     match name {
         "" | "FINISH_REASON_UNSPECIFIED" => None,
         "STOP" => Some(FinishReason::Stop),
@@ -245,23 +252,23 @@ fn finish_reason(name: &str) -> Option<FinishReason> {
     }
 }
 
-/// What matters of a `google.rpc.Status`.
+/// Holds the parts of a `google.rpc.Status` that Docent uses.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct ApiError {
-    /// HTTP code, or what its status name stands for.
+pub(crate) struct ApiError {
+    /// HTTP code, or the code for which the status name stands.
     pub(super) code: u16,
-    /// The name of the code, as `NOT_FOUND`; empty in what is not Google's own.
+    /// Name of the code, as `NOT_FOUND`; empty if the error is not Google's own.
     pub(super) status: String,
-    /// For the log.
+    /// Message, for the log.
     pub(super) message: String,
-    /// `RetryInfo`: how long to wait.
+    /// Time to wait, from `RetryInfo`.
     pub(super) retry_after: Option<Duration>,
-    /// A per-day quota, or one of zero: waiting a minute does not help.
+    /// True for a per-day quota, or one of zero: waiting a minute does not help.
     pub(super) quota_spent: bool,
 }
 
 impl ApiError {
-    /// The error in a body `{"error": …}`, alone or as the first of an array; `None` if there is none.
+    /// Reads the error in a body `{"error": …}`, alone or as the first of an array; `None` if there is none.
     pub(super) fn from_value(value: &Value) -> Option<Self> {
         let holder = value.as_array().and_then(|array| array.first()).unwrap_or(value);
         let error = holder.get("error").filter(|error| !error.is_null())?;
@@ -273,12 +280,13 @@ impl ApiError {
             code: number.unwrap_or_else(|| status_code(status)),
             status: status.to_owned(),
             message: format!("{status} {message}").trim().to_owned(),
-            retry_after: details.iter().find_map(retry_delay),
+            retry_after: details.iter().find_map(parse_retry_delay),
             quota_spent: message.contains("limit: 0") || details.iter().any(is_per_day),
         })
     }
 }
 
+/// Returns the HTTP code for which a status name stands.
 fn status_code(status: &str) -> u16 {
     match status {
         "RESOURCE_EXHAUSTED" => 429,
@@ -292,8 +300,8 @@ fn status_code(status: &str) -> u16 {
     }
 }
 
-/// `RetryInfo.retryDelay` is a protobuf duration: decimal seconds and an `s`; `900ms` has been seen too.
-fn retry_delay(detail: &Value) -> Option<Duration> {
+/// Reads `RetryInfo.retryDelay`, a protobuf duration: decimal seconds and an `s`; `900ms` has been seen too.
+fn parse_retry_delay(detail: &Value) -> Option<Duration> {
     let text = detail.get("retryDelay")?.as_str()?;
     let (number, unit) = match text.strip_suffix("ms") {
         Some(number) => (number, 0.001),
@@ -302,6 +310,7 @@ fn retry_delay(detail: &Value) -> Option<Duration> {
     Duration::try_from_secs_f64(number.trim().parse::<f64>().ok()? * unit).ok()
 }
 
+/// Returns true if a detail names a quota per day.
 fn is_per_day(detail: &Value) -> bool {
     let violations = detail.get("violations").and_then(Value::as_array);
     violations.into_iter().flatten().any(|violation| {

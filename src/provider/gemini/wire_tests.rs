@@ -10,10 +10,10 @@ fn chunk(text: &str) -> String {
     json!({"candidates": [{"content": {"parts": [{"text": text}], "role": "model"}, "index": 0}]}).to_string()
 }
 
-fn decode(events: &[String]) -> (Vec<Result<String, EventFault>>, Option<End>) {
+fn decode(events: &[String]) -> (Vec<Result<String, EventFault>>, Option<Finish>) {
     let mut decoder = Decoder::default();
     let texts = events.iter().map(|event| decoder.push(event)).collect();
-    (texts, decoder.end("configured"))
+    (texts, decoder.finish("configured"))
 }
 
 /// The visible text of one event.
@@ -21,12 +21,12 @@ fn visible(event: Value) -> String {
     Decoder::default().push(&event.to_string()).unwrap()
 }
 
-fn end(events: &[Value]) -> Option<End> {
+fn finish(events: &[Value]) -> Option<Finish> {
     let mut decoder = Decoder::default();
     for event in events {
         decoder.push(&event.to_string()).unwrap();
     }
-    decoder.end("configured")
+    decoder.finish("configured")
 }
 
 #[test]
@@ -56,8 +56,9 @@ fn text_comes_before_its_finish_reason_and_may_follow_an_early_one() {
 
 #[test]
 fn every_finish_reason_has_its_place_and_none_means_cut() {
-    let finished =
-        |reason: &str| end(&[json!({"candidates": [{"finishReason": reason}]})]).map(|end| end.finish_reason);
+    let finished = |reason: &str| {
+        finish(&[json!({"candidates": [{"finishReason": reason}]})]).map(|end| end.finish_reason)
+    };
     for (reason, expected) in [
         ("STOP", Some(FinishReason::Stop)),
         ("MAX_TOKENS", Some(FinishReason::MaxTokens)),
@@ -74,14 +75,14 @@ fn every_finish_reason_has_its_place_and_none_means_cut() {
     ] {
         assert_eq!(finished(reason), expected, "{reason}");
     }
-    let blocked = end(&[json!({"promptFeedback": {"blockReason": "INVENTED_TOMORROW"}})]);
+    let blocked = finish(&[json!({"promptFeedback": {"blockReason": "INVENTED_TOMORROW"}})]);
     assert_eq!(blocked.unwrap().finish_reason, FinishReason::Blocked);
 }
 
 #[test]
 fn usage_is_cumulative_and_counts_thoughts() {
     let usage = |candidates: u64| json!({"promptTokenCount": 5, "candidatesTokenCount": candidates, "thoughtsTokenCount": 3, "totalTokenCount": 99});
-    let end = end(&[
+    let end = finish(&[
         json!({"usageMetadata": usage(1), "modelVersion": "m-1"}),
         json!({"usageMetadata": usage(4), "candidates": [{"finishReason": "STOP"}]}),
         json!({"modelVersion": ""}),
@@ -94,7 +95,7 @@ fn usage_is_cumulative_and_counts_thoughts() {
 
 #[test]
 fn the_configured_model_stands_in_and_unknown_usage_is_none() {
-    let end = end(&[json!({"candidates": [{"finishReason": "STOP"}]})]).unwrap();
+    let end = finish(&[json!({"candidates": [{"finishReason": "STOP"}]})]).unwrap();
     assert_eq!((end.model.as_deref(), end.usage), (Some("configured"), None));
 }
 

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 
 use super::words::{Word, read_words};
-use crate::provider::Task;
+use crate::provider::types::Task;
 
 /// Weight of a concept beside a word.
 const CONCEPT_WEIGHT: f32 = 0.8;

@@ -11,7 +11,7 @@ use std::time::Duration;
 use futures::StreamExt as _;
 
 use crate::chat::{FinishReason, Passage};
-use crate::provider::{Delta, DeltaStream, End, NOT_IN_DOCS, NOT_IN_DOCS_SENTENCE, Prompt};
+use crate::provider::types::{Delta, DeltaStream, Finish, NOT_IN_DOCS, NOT_IN_DOCS_SENTENCE, Prompt};
 
 use words::{Word, is_english, read_words};
 
@@ -53,7 +53,7 @@ impl Offline {
                 }
                 yield Ok(Delta::Text(word.to_owned()));
             }
-            yield Ok(Delta::End(End { finish_reason: FinishReason::Stop, model: None, usage: None }));
+            yield Ok(Delta::Finish(Finish { finish_reason: FinishReason::Stop, model: None, usage: None }));
         };
         stream.boxed()
     }

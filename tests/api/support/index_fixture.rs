@@ -3,13 +3,14 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use docent::app::{App, embedding};
+use docent::app::App;
 use docent::chat::{Filter, FilterValue, Passage};
 use docent::config::{Config, Vars};
 use docent::docs::{Docs, Folder, Root};
 use docent::indexing::{Error, IndexJob, RunProgress, RunSummary, run};
 use docent::provider::Task;
 use docent::retrieval::{Index, Search};
+use docent::startup::reach_embedding;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
@@ -119,7 +120,7 @@ impl IndexFixture {
     ) -> Result<RunSummary, Error> {
         let config = Config::index(&self.vars()).unwrap();
         let docs = Docs::Folder(Folder::open(pages).unwrap());
-        let embedding = embedding(&config).await.unwrap();
+        let embedding = reach_embedding(&config).await.unwrap();
         let job = IndexJob { docs: &docs, root, index: &config.index, embedding: &embedding };
         run(job, &mut RunProgress::Silent, stop).await
     }

@@ -3,5 +3,5 @@
 
 libfuzzer_sys::fuzz_target!(|input: (Vec<u8>, Vec<u8>)| {
     let (body, cuts) = input;
-    docent::provider::gemini::fuzz(&body, &cuts);
+    docent::fuzzing::check_gemini_stream(&body, &cuts);
 });

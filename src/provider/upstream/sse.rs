@@ -1,8 +1,8 @@
-//! The events of a stream's body: whole lines first, then the events they spell.
+//! Reads server-sent events from a body: whole lines first, then the events they make up.
 //!
-//! `eventsource-stream` reads its whole buffer again with every packet, moves it with every line, and holds whatever comes
-//! until a blank line, so a body that never ends a line or an event would take all time and memory there is. Here it gets
-//! one whole line at a time, which makes it read each byte once, and an event has a bound.
+//! `eventsource-stream` reads its whole buffer again with every packet, moves it with every line, and holds everything
+//! until a blank line, so a body that never ends a line or an event would take all time and memory. Here the parser gets
+//! one whole line at a time, so that it reads each byte once, and an event has a bound.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,16 +12,16 @@ use eventsource_stream::Eventsource as _;
 use futures::stream::BoxStream;
 use futures::{Stream, StreamExt as _};
 
-/// Bytes of one event, its lines and the comments before it; a larger one is unusable. Events with text are small, but one
+/// Bytes of one event with the comments before it; a larger event is unusable. EventReader with text are small, but an event
 /// may carry a thought signature of some hundred kilobytes.
 const MAX_EVENT_BYTES: usize = 8 * 1024 * 1024;
 
 const LINE_END: Bytes = Bytes::from_static(b"\n");
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// Why there is no further event.
+/// Names why no further event comes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Broken {
+pub(crate) enum SseError {
     /// The connection broke.
     #[error("the connection broke")]
     Connection,
@@ -33,53 +33,54 @@ pub(super) enum Broken {
     TooLong,
 }
 
-/// The data of each event of a body.
-pub(super) struct Events {
-    data: BoxStream<'static, Result<String, Broken>>,
+/// Reads the data of each event of a body.
+pub(crate) struct EventReader {
+    data: BoxStream<'static, Result<String, SseError>>,
     /// Bytes that have come since the last event.
-    since: Arc<AtomicUsize>,
+    pending_bytes: Arc<AtomicUsize>,
 }
 
-impl Events {
+impl EventReader {
     /// Reads `body`.
-    pub(super) fn new<E: Send + 'static>(body: impl Stream<Item = Result<Bytes, E>> + Send + 'static) -> Self {
-        let since = Arc::new(AtomicUsize::new(0));
-        let lines = Box::pin(lines(body, Arc::clone(&since)));
+    pub(crate) fn new<E: Send + 'static>(body: impl Stream<Item = Result<Bytes, E>> + Send + 'static) -> Self {
+        let pending_bytes = Arc::new(AtomicUsize::new(0));
+        let lines = Box::pin(split_lines(body, Arc::clone(&pending_bytes)));
         let data = lines.eventsource().map(|event| match event {
             Ok(event) => Ok(event.data),
-            Err(eventsource_stream::EventStreamError::Transport(broken)) => Err(broken),
-            Err(_) => Err(Broken::Utf8),
+            Err(eventsource_stream::EventStreamError::Transport(error)) => Err(error),
+            Err(_) => Err(SseError::Utf8),
         });
-        Self { data: data.boxed(), since }
+        Self { data: data.boxed(), pending_bytes }
     }
 
-    /// The next event's data; `None` at the end of the body, where half an event counts as none.
-    pub(super) async fn next(&mut self) -> Option<Result<String, Broken>> {
-        // A body may come faster than it is read: without this, no deadline would ever be looked at.
+    /// Returns the data of the next event; `None` at the end of the body. Half an event at the end is dropped.
+    pub(crate) async fn next(&mut self) -> Option<Result<String, SseError>> {
+        // A body may come faster than it is read: without this pause no deadline would ever be checked.
         tokio::task::coop::consume_budget().await;
         let next = self.data.next().await;
-        self.since.store(0, Ordering::Relaxed);
+        self.pending_bytes.store(0, Ordering::Relaxed);
         next
     }
 }
 
-/// A body line by line; what follows its last line end is left out.
-fn lines<E: Send>(
+/// Cuts a body into lines; bytes after the last line end are dropped.
+fn split_lines<E: Send>(
     body: impl Stream<Item = Result<Bytes, E>> + Send,
-    since: Arc<AtomicUsize>,
-) -> impl Stream<Item = Result<Bytes, Broken>> + Send {
+    pending_bytes: Arc<AtomicUsize>,
+) -> impl Stream<Item = Result<Bytes, SseError>> + Send {
     async_stream::try_stream! {
         let mut body = Box::pin(body);
-        let mut held = Held::default();
-        // The parser drops a byte order mark at its very beginning, and panics on a second one there: it has begun now.
+        let mut buffer = LineBuffer::default();
+        // The parser drops a byte order mark at its very beginning and panics on a second one there. This line end comes
+        // first, so that no mark is at the beginning.
         yield LINE_END;
         while let Some(bytes) = body.next().await {
-            let bytes = bytes.map_err(|_| Broken::Connection)?;
-            if since.fetch_add(bytes.len(), Ordering::Relaxed) + bytes.len() > MAX_EVENT_BYTES {
-                Err(Broken::TooLong)?;
+            let bytes = bytes.map_err(|_| SseError::Connection)?;
+            if pending_bytes.fetch_add(bytes.len(), Ordering::Relaxed) + bytes.len() > MAX_EVENT_BYTES {
+                Err(SseError::TooLong)?;
             }
-            held.bytes.extend_from_slice(&bytes);
-            while let Some(line) = held.line()? {
+            buffer.bytes.extend_from_slice(&bytes);
+            while let Some(line) = buffer.next_line()? {
                 yield line;
                 yield LINE_END;
             }
@@ -87,40 +88,41 @@ fn lines<E: Send>(
     }
 }
 
-/// What has come of a body and is no line yet.
+/// Holds the bytes of a body that are no whole line yet.
 #[derive(Default)]
-struct Held {
+struct LineBuffer {
     bytes: BytesMut,
-    /// Bytes among them that have been looked at: no line ends there.
-    seen: usize,
-    begun: bool,
+    /// Number of leading bytes that were searched already: no line ends in them.
+    searched: usize,
+    /// True once the first line was returned.
+    has_begun: bool,
 }
 
-impl Held {
-    /// The next whole line, without its end.
-    fn line(&mut self) -> Result<Option<Bytes>, Broken> {
+impl LineBuffer {
+    /// Returns the next whole line, without its end.
+    fn next_line(&mut self) -> Result<Option<Bytes>, SseError> {
         let ends = |byte: &u8| matches!(byte, b'\n' | b'\r');
-        let Some(at) = self.bytes[self.seen..].iter().position(ends).map(|at| self.seen + at) else {
-            self.seen = self.bytes.len();
+        let Some(at) = self.bytes[self.searched..].iter().position(ends).map(|at| self.searched + at) else {
+            self.searched = self.bytes.len();
             return Ok(None);
         };
         let end = match (self.bytes[at], self.bytes.get(at + 1)) {
             (b'\r', Some(b'\n')) => at + 2,
-            // It may be the first half of a line end.
+            // This byte may be the first half of a line end.
             (b'\r', None) => {
-                self.seen = at;
+                self.searched = at;
                 return Ok(None);
             }
             _ => at + 1,
         };
-        self.seen = 0;
+        self.searched = 0;
         let mut line = self.bytes.split_to(end).freeze().slice(..at);
-        if !std::mem::replace(&mut self.begun, true) && line.starts_with(BYTE_ORDER_MARK) {
+        if !std::mem::replace(&mut self.has_begun, true) && line.starts_with(BYTE_ORDER_MARK) {
             line = line.slice(BYTE_ORDER_MARK.len()..);
         }
         match std::str::from_utf8(&line) {
             Ok(_) => Ok(Some(line)),
-            Err(_) => Err(Broken::Utf8),
+            Err(_) => Err(SseError::Utf8),
         }
     }
 }
@@ -130,9 +132,9 @@ mod tests {
     use super::*;
     use futures::stream;
 
-    async fn read(pieces: Vec<Vec<u8>>) -> (Vec<String>, Option<Broken>) {
+    async fn read(pieces: Vec<Vec<u8>>) -> (Vec<String>, Option<SseError>) {
         let body = stream::iter(pieces.into_iter().map(|piece| Ok::<_, ()>(Bytes::from(piece))));
-        let mut events = Events::new(body);
+        let mut events = EventReader::new(body);
         let mut read = Vec::new();
         loop {
             match events.next().await {
@@ -157,7 +159,12 @@ mod tests {
         for filling in [format!("data: {long}\n"), format!(": {long}\n"), format!("{long}\r\n"), long] {
             let piece = filling.repeat(64).into_bytes();
             let pieces = MAX_EVENT_BYTES / piece.len() + 2;
-            assert_eq!(read(vec![piece; pieces]).await, (vec![], Some(Broken::TooLong)), "{:?}", &filling[..8]);
+            assert_eq!(
+                read(vec![piece; pieces]).await,
+                (vec![], Some(SseError::TooLong)),
+                "{:?}",
+                &filling[..8]
+            );
         }
         let event = format!("data: {}\n\n", "x".repeat(MAX_EVENT_BYTES / 2)).into_bytes();
         assert_eq!(read(vec![event.clone(), event.clone(), event]).await.0.len(), 3);
@@ -175,6 +182,6 @@ mod tests {
     #[tokio::test]
     async fn bytes_that_are_not_utf8_end_the_events_at_once() {
         let (events, broken) = read(vec![b"data: a\n\n".to_vec(), b"data: \xff\n".to_vec()]).await;
-        assert_eq!((events.len(), broken), (1, Some(Broken::Utf8)));
+        assert_eq!((events.len(), broken), (1, Some(SseError::Utf8)));
     }
 }
