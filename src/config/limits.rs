@@ -72,14 +72,16 @@ pub struct ProviderLimits {
     pub gap_timeout: Duration,
 }
 
+/// Completes "NAME must be …" for a count without an upper bound.
 const COUNT: &str = "a whole number; 0 for no limit";
 
 impl HttpLimits {
+    /// Reads the settings of these limits.
     pub(super) fn read(reader: &mut Reader<'_>) -> Self {
         Self {
-            max_streams: reader.within("MAX_STREAMS", 1..=100_000),
+            max_streams: reader.number_in("MAX_STREAMS", 1..=100_000),
             rate_limit: reader.number("RATE_LIMIT", COUNT).unwrap_or_default(),
-            trusted_proxies: reader.within("TRUSTED_PROXIES", 0..=10),
+            trusted_proxies: reader.number_in("TRUSTED_PROXIES", 0..=10),
             write_timeout: reader.duration("WRITE_TIMEOUT"),
             ready_interval: reader.duration("READY_INTERVAL"),
             shutdown_grace: reader.duration("SHUTDOWN_GRACE"),
@@ -92,6 +94,7 @@ impl HttpLimits {
 }
 
 impl RagLimits {
+    /// Reads the settings of these limits.
     pub(super) fn read(reader: &mut Reader<'_>) -> Self {
         Self {
             embed_timeout: reader.duration("EMBED_TIMEOUT"),
@@ -101,12 +104,13 @@ impl RagLimits {
             answer_timeout: reader.duration("ANSWER_TIMEOUT"),
             daily_requests: reader.number("DAILY_REQUESTS", COUNT).unwrap_or_default(),
             daily_tokens: reader.number("DAILY_TOKENS", COUNT).unwrap_or_default(),
-            embed_cache: reader.within("EMBED_CACHE", 0..=1_000_000),
+            embed_cache: reader.number_in("EMBED_CACHE", 0..=1_000_000),
         }
     }
 }
 
 impl ProviderLimits {
+    /// Reads `RETRY_BUDGET`, and takes the deadlines of the callers.
     pub(super) fn read(reader: &mut Reader<'_>, rag: &RagLimits) -> Self {
         Self {
             retry_budget: reader.duration("RETRY_BUDGET"),

@@ -1,4 +1,4 @@
-//! Flags, environment and `.env` in one map, and readers whose errors name the variable.
+//! Gathers flags, environment and `.env` into one map, and reads values from it; each error names its variable.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -7,26 +7,32 @@ use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::settings::SETTINGS;
+use secrecy::SecretString;
+use url::Url;
 
-/// What is wrong with the settings: one sentence each, every one beginning with the variable.
+use super::table::SETTINGS;
+
+/// Longest duration of a setting; a longer one stops the start.
+const MAX_DURATION: Duration = Duration::from_secs(24 * 3600);
+
+/// Lists what is wrong with the settings: sentences that begin with the name of the variable.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}", .0.join("\n"))]
 pub struct ConfigError(pub Vec<String>);
 
 impl ConfigError {
-    /// A single sentence.
+    /// Returns an error of one sentence.
     pub fn one(sentence: impl Into<String>) -> Self {
         Self(vec![sentence.into()])
     }
 }
 
-/// Settings by name; an empty value counts as unset.
+/// Maps names of settings to their values; an empty value counts as unset.
 #[derive(Clone, Default)]
 pub struct Vars(BTreeMap<String, String>);
 
 impl std::fmt::Debug for Vars {
-    /// Names only: values may be secrets.
+    /// Prints names only: values may be secrets.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_set().entries(self.0.keys()).finish()
     }
@@ -39,13 +45,13 @@ impl<K: Into<String>, V: Into<String>> FromIterator<(K, V)> for Vars {
 }
 
 impl Vars {
-    /// `flags`, then the environment, then the `.env` file of `dir`: the first that sets a name wins.
+    /// Gathers `flags`, the environment and the `.env` file of `dir`; the first of them that sets a name wins.
     ///
     /// # Errors
     ///
     /// A variable that is not Unicode, or a `.env` that cannot be read; the sentence shows no value.
     pub fn gather(flags: BTreeMap<String, String>, dir: &Path) -> Result<Self, ConfigError> {
-        let mut vars = env_file(&dir.join(".env"))?;
+        let mut vars = read_env_file(&dir.join(".env"))?;
         for setting in SETTINGS {
             match std::env::var(setting.name) {
                 Ok(value) if !value.trim().is_empty() => vars.insert(setting.name.to_owned(), value),
@@ -59,20 +65,20 @@ impl Vars {
         Ok(Self(vars))
     }
 
-    /// The trimmed value of a setting, unless it is unset or empty.
+    /// Returns the trimmed value of a setting, or `None` if it is unset or empty.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(|value| value.trim()).filter(|value| !value.is_empty())
     }
 
-    /// The value of a setting, the table's default, or `None`.
+    /// Returns the value of a setting, else the default of the table, else `None`.
     pub fn get_or_default(&self, name: &str) -> Option<&str> {
         let default = SETTINGS.iter().find(|setting| setting.name == name).and_then(|setting| setting.default);
         self.get(name).or(default)
     }
 }
 
-/// The variables of a `.env` file; none where there is no file.
-fn env_file(path: &Path) -> Result<BTreeMap<String, String>, ConfigError> {
+/// Reads the variables of a `.env` file; returns none if there is no such file.
+fn read_env_file(path: &Path) -> Result<BTreeMap<String, String>, ConfigError> {
     if !path.is_file() {
         return Ok(BTreeMap::new());
     }
@@ -82,18 +88,10 @@ fn env_file(path: &Path) -> Result<BTreeMap<String, String>, ConfigError> {
     let text = text.trim_start_matches('\u{feff}');
     let mut vars = BTreeMap::new();
     for line in dotenvy::from_read_iter(text.as_bytes()) {
+        // dotenvy's own message would show the line, and with it perhaps a key.
         let (name, value) = line.map_err(|error| {
-            // dotenvy's own message would show the line, and with it perhaps a key.
-            let place = match error {
-                // It holds the value alone where that is what is wrong; an open quote takes the lines after it along.
-                dotenvy::Error::LineParse(lines, _) => {
-                    let first = lines.lines().next().unwrap_or_default();
-                    text.lines()
-                        .position(|line| !line.trim().starts_with('#') && line.trim().ends_with(first.trim()))
-                }
-                _ => None,
-            };
-            let place = place.map_or("a line".to_owned(), |index| format!("line {}", index + 1));
+            let place =
+                line_number(text, &error).map_or("a line".to_owned(), |number| format!("line {number}"));
             wrong(format!(
                 "{place} is not of the form NAME=value; a value with spaces needs quotes, as NAME=\"a b\""
             ))
@@ -103,7 +101,24 @@ fn env_file(path: &Path) -> Result<BTreeMap<String, String>, ConfigError> {
     Ok(vars)
 }
 
-/// Reads settings and collects what is wrong with them, so that one start tells everything.
+/// Finds the line of `text` that dotenvy could not read, counted from 1.
+fn line_number(text: &str, error: &dotenvy::Error) -> Option<usize> {
+    // The error holds the value alone if only that is wrong; an open quote takes the lines after it along.
+    let dotenvy::Error::LineParse(lines, _) = error else { return None };
+    let first = lines.lines().next().unwrap_or_default().trim();
+    let is_wrong = |line: &str| !line.trim().starts_with('#') && line.trim().ends_with(first);
+    Some(text.lines().position(is_wrong)? + 1)
+}
+
+/// Returns an `http` or `https` URL without a query.
+pub(super) fn http_url(text: &str) -> Result<Url, String> {
+    match Url::parse(text) {
+        Ok(url) if matches!(url.scheme(), "http" | "https") && url.query().is_none() => Ok(url),
+        _ => Err("must be an http:// or https:// URL without a query".to_owned()),
+    }
+}
+
+/// Reads settings and collects what is wrong with them, so that one start reports every mistake.
 #[derive(Debug)]
 pub(super) struct Reader<'a> {
     vars: &'a Vars,
@@ -115,12 +130,17 @@ impl<'a> Reader<'a> {
         Self { vars, errors: Vec::new() }
     }
 
-    /// The value, the table's default, or `None`.
+    /// Returns the value, else the default of the table, else `None`.
     pub(super) fn text(&self, name: &str) -> Option<&'a str> {
         self.vars.get_or_default(name)
     }
 
-    /// The value or default through `parse`, whose message completes "NAME …".
+    /// Returns the value or default as an owned text.
+    pub(super) fn owned_text(&self, name: &str) -> Option<String> {
+        self.text(name).map(str::to_owned)
+    }
+
+    /// Parses the value or default with `parse`, whose error message completes the sentence "NAME …".
     pub(super) fn parse<T>(&mut self, name: &str, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
         match parse(self.text(name)?) {
             Ok(value) => Some(value),
@@ -131,12 +151,13 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Parses a number; `what` completes the sentence "NAME must be …".
     pub(super) fn number<T: FromStr>(&mut self, name: &str, what: &str) -> Option<T> {
         self.parse(name, |text| text.parse().map_err(|_| format!("must be {what}")))
     }
 
-    /// A whole number in `range`.
-    pub(super) fn within<T: FromStr + PartialOrd + Display + Default>(
+    /// Parses a whole number in `range`.
+    pub(super) fn number_in<T: FromStr + PartialOrd + Display + Default>(
         &mut self,
         name: &str,
         range: RangeInclusive<T>,
@@ -148,28 +169,42 @@ impl<'a> Reader<'a> {
         self.parse(name, parse).unwrap_or_default()
     }
 
-    /// A duration such as `500ms`, `20s` or `2m`, above zero.
+    /// Parses a duration such as `500ms`, `20s` or `2m`, above zero and at most a day.
     pub(super) fn duration(&mut self, name: &str) -> Duration {
         let parse = |text: &str| match humantime::parse_duration(text) {
-            Ok(duration) if !duration.is_zero() && duration <= Duration::from_secs(24 * 3600) => Ok(duration),
+            Ok(duration) if !duration.is_zero() && duration <= MAX_DURATION => Ok(duration),
             _ => Err("must be a duration above zero and at most a day, as 500ms, 20s or 2m".to_owned()),
         };
         self.parse(name, parse).unwrap_or_default()
     }
 
-    /// The parts of a comma-separated list, trimmed, empty ones left out.
+    /// Reads a key or token that can be sent in a header; the error message does not show it.
+    pub(super) fn secret(&mut self, name: &str) -> Option<SecretString> {
+        self.parse(name, |text| match text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            true => Ok(text.to_owned().into()),
+            false => Err(
+                "cannot be sent in a header: it contains spaces, line breaks or other characters no key has"
+                    .to_owned(),
+            ),
+        })
+    }
+
+    /// Returns the parts of a comma-separated list, trimmed and without empty ones.
     pub(super) fn list(&self, name: &str) -> Vec<&'a str> {
         let parts = self.text(name).into_iter().flat_map(|text| text.split(','));
         parts.map(str::trim).filter(|part| !part.is_empty()).collect()
     }
 
+    /// Records a mistake; `message` completes the sentence "NAME …".
     pub(super) fn fail(&mut self, name: &str, message: &str) {
         self.errors.push(format!("{name} {message}"));
     }
 
+    /// Ends the reading.
+    ///
     /// # Errors
     ///
-    /// Everything that was wrong, if anything was.
+    /// Every mistake that was recorded.
     pub(super) fn finish(self) -> Result<(), ConfigError> {
         if self.errors.is_empty() { Ok(()) } else { Err(ConfigError(self.errors)) }
     }
