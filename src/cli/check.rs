@@ -1,8 +1,9 @@
-//! `docent check`: what `serve` would use, and whether it would start.
+//! Runs `docent check`, which prints what `serve` would use and whether it would start.
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 
+use super::output::say;
 use crate::app::App;
 use crate::chat::Vector;
 use crate::config::Config;
@@ -11,54 +12,54 @@ use crate::retrieval::Description;
 use crate::startup::StartError;
 use crate::text::clip;
 
-/// Stored points whose text is embedded anew.
+/// Number of stored points whose text is embedded again.
 const CHECKED_POINTS: u32 = 3;
-/// Similarity from which a stored vector looks like the model's own: texts that other models embedded have about 0,
-/// the same text embedded for another task or without its title still has more than this.
-const SAME_MODEL: f64 = 0.6;
+/// Lowest mean similarity at which stored vectors look like the model's own. Vectors of another model have about 0; the same
+/// text embedded for another task, or without its title, has more than this.
+const MIN_OWN_SIMILARITY: f64 = 0.6;
 
-/// Prints what `serve` would use. Fails where `serve` would.
+/// Prints what `serve` would use. Fails if `serve` would not start.
 pub(super) async fn check(config: Config) -> Result<ExitCode, StartError> {
     let filter_keys = config.site.filter_keys.clone();
     let app = App::build(config).await?;
     let index = app.rag.index.description();
     let names = |names: &[String]| if names.is_empty() { "none".to_owned() } else { names.join(", ") };
     let dense: Vec<String> =
-        index.dense.iter().map(|(name, size)| format!("{} ({size})", shown(name))).collect();
+        index.dense.iter().map(|(name, size)| format!("{} ({size})", display_name(name))).collect();
     say!("index             {}", index.place);
     say!("points            {}", index.points);
     say!("dense vectors     {}", names(&dense));
     say!("sparse vectors    {}", names(&index.sparse));
     let size = if index.dimensions == 0 { "sparse".to_owned() } else { format!("{} values", index.dimensions) };
-    say!("searched          {}, {size}, {}", shown(&index.vector_name), index.distance);
+    say!("searched          {}, {size}, {}", display_name(&index.vector_name), index.distance);
     match &index.sparse_name {
         None if index.dimensions == 0 => say!("retrieval         sparse"),
-        Some(sparse) => say!("retrieval         hybrid, with BM25 on {}", shown(sparse)),
+        Some(sparse) => say!("retrieval         hybrid, with BM25 on {}", display_name(sparse)),
         None => say!("retrieval         dense"),
     }
     say!("payload keys      {}", names(&index.payload_keys));
-    say!("filter keys       {}", filters(&index, &filter_keys));
+    say!("filter keys       {}", describe_filters(&index, &filter_keys));
     say!("embedding model   {}", app.rag.provider.embedding.model());
     if let Some(model) = app.rag.provider.generation.model() {
         say!("generative model  {model}");
     }
-    say!("stored vectors    {}", compare(&app).await?);
-    for trouble in index.filter_key_warnings(&filter_keys) {
-        say!("note              {trouble}");
+    say!("stored vectors    {}", compare_vectors(&app).await?);
+    for warning in index.filter_key_warnings(&filter_keys) {
+        say!("note              {warning}");
     }
     say!("serve would start");
     Ok(ExitCode::SUCCESS)
 }
 
-/// The allowed filter keys that are indexed.
-fn filters(index: &Description, keys: &[String]) -> String {
+/// Lists the allowed filter keys that have a payload index.
+fn describe_filters(index: &Description, keys: &[String]) -> String {
     let indexed: Vec<&str> =
         keys.iter().filter(|key| index.indexed_keys.contains(key)).map(String::as_str).collect();
     if indexed.is_empty() { "none indexed".to_owned() } else { format!("{} (indexed)", indexed.join(", ")) }
 }
 
-/// Embeds the texts of a few stored points and says whether their vectors look like this model's.
-async fn compare(app: &App) -> Result<String, StartError> {
+/// Embeds the texts of a few stored points again, and says whether the stored vectors look like this model's.
+async fn compare_vectors(app: &App) -> Result<String, StartError> {
     let samples = app.rag.index.samples(CHECKED_POINTS).await;
     let samples = samples.map_err(|error| StartError::Other(format!("reading points: {error}")))?;
     if samples.is_empty() {
@@ -69,25 +70,27 @@ async fn compare(app: &App) -> Result<String, StartError> {
         let task = Task::Document { title: &sample.title, heading: &sample.title };
         let text = clip(&sample.text, 2_000);
         match app.rag.provider.embedding.embed(text, task, app.rag.index.dimensions()).await {
-            Ok(vector) => similarities.push(cosine(&vector, &sample.vector)),
+            Ok(vector) => similarities.push(cosine_similarity(&vector, &sample.vector)),
             Err(error) => {
-                let name =
-                    app.rag.provider.embedding.service().map_or("the offline model", |service| service.name);
+                let service = app.rag.provider.embedding.service();
+                let name = service.map_or("the offline model", |service| service.name);
                 return Ok(format!("not compared, {name} did not embed: {error}"));
             }
         }
     }
-    let shown: Vec<String> = similarities.iter().map(|similarity| format!("{similarity:.2}")).collect();
+    let similarities_text: Vec<String> =
+        similarities.iter().map(|similarity| format!("{similarity:.2}")).collect();
     let mean = similarities.iter().sum::<f64>() / similarities.len() as f64;
-    let verdict = if mean >= SAME_MODEL {
+    let verdict = if mean >= MIN_OWN_SIMILARITY {
         "look like this model's"
     } else {
         "do not look like this model's: set EMBEDDING_MODEL to the model that indexed them"
     };
-    Ok(format!("{verdict} (similarity {} on {} points)", shown.join(", "), samples.len()))
+    Ok(format!("{verdict} (similarity {} on {} points)", similarities_text.join(", "), samples.len()))
 }
 
-fn cosine(a: &Vector, b: &Vector) -> f64 {
+/// Computes the cosine similarity of two vectors; 0 if one of them has no direction.
+fn cosine_similarity(a: &Vector, b: &Vector) -> f64 {
     let features = |vector: &Vector| -> BTreeMap<u32, f64> {
         match vector {
             Vector::Dense(values) => (0..).zip(values).map(|(at, value)| (at, f64::from(*value))).collect(),
@@ -101,6 +104,25 @@ fn cosine(a: &Vector, b: &Vector) -> f64 {
     if lengths == 0.0 { 0.0 } else { dot / lengths }
 }
 
-fn shown(name: &str) -> String {
+/// Returns the name of a vector, or a word for the vector without a name.
+fn display_name(name: &str) -> String {
     if name.is_empty() { "(unnamed)".to_owned() } else { name.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn vectors_are_compared_by_direction() {
+        let sparse = |features: &[(u32, f32)]| Vector::Sparse(features.to_vec());
+        for (a, b, expected) in [
+            (Vector::Dense(vec![1.0, 0.0]), Vector::Dense(vec![2.0, 0.0]), 1.0),
+            (Vector::Dense(vec![1.0, 0.0]), Vector::Dense(vec![0.0, 3.0]), 0.0),
+            (Vector::Dense(vec![1.0]), Vector::Dense(vec![0.0]), 0.0),
+            (sparse(&[(3, 1.0), (9, 1.0)]), sparse(&[(9, 5.0)]), 0.5_f64.sqrt()),
+        ] {
+            assert!((cosine_similarity(&a, &b) - expected).abs() < 1e-9, "{a:?} {b:?}");
+        }
+    }
 }

@@ -1,20 +1,20 @@
-//! `docent demo` and `docent serve`.
+//! Runs `docent demo` and `docent serve`.
 
 use std::process::ExitCode;
 
 use tokio::net::TcpListener;
 
-use super::stop_signals;
+use super::signals::watch_stop_signals;
 use crate::app::App;
 use crate::config::{Config, IndexConfig};
 use crate::http::serve::serve;
 use crate::startup::StartError;
 
-/// Serves until it is stopped.
-pub(super) async fn run(config: Config) -> Result<ExitCode, StartError> {
+/// Builds the app and serves until the first stop signal; a second one cuts off open answers.
+pub(super) async fn serve_until_stopped(config: Config) -> Result<ExitCode, StartError> {
     let is_demo = matches!(config.index, IndexConfig::Demo(_));
     let (host, port) = (config.listen.host.clone(), config.listen.port);
-    let (stop, stop_now) = stop_signals();
+    let (stop, stop_now) = watch_stop_signals();
     let app = tokio::select! {
         app = App::build(config) => app?,
         () = stop.cancelled() => return Ok(ExitCode::SUCCESS),
