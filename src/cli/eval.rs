@@ -18,7 +18,7 @@ pub(super) async fn eval(matches: &ArgMatches, mut config: Config) -> Result<Exi
     let wrong = |cause: &dyn std::fmt::Display| StartError::Settings(format!("{path}: {cause}"));
     let cases = std::fs::read_to_string(&path).map_err(|error| wrong(&error))?;
     let top_k = read_top_k(matches)?;
-    let cases = eval::read(&cases).map_err(|cause| wrong(&cause))?;
+    let cases = eval::parse_cases(&cases, top_k).map_err(|cause| wrong(&cause))?;
     // Nobody reads along, so offline answers need no reading speed.
     config.offline_token_delay = Duration::ZERO;
     let app = App::build(config).await?;
