@@ -54,7 +54,7 @@ pub(super) async fn index(matches: &ArgMatches, config: Config) -> Result<ExitCo
         summary.deleted,
         summary.elapsed.as_secs_f64()
     );
-    Ok(exit_code(&summary.skipped))
+    Ok(exit_code_for_skipped(&summary.skipped))
 }
 
 /// Waits for the index and the provider, and returns the model that embeds.
@@ -83,7 +83,7 @@ pub(super) fn dry_run(matches: &ArgMatches, vars: &Vars) -> Result<ExitCode, Sta
         }
     }
     print_skipped(&skipped);
-    Ok(exit_code(&skipped))
+    Ok(exit_code_for_skipped(&skipped))
 }
 
 fn open_docs(matches: &ArgMatches) -> Result<Docs, StartError> {
@@ -97,6 +97,6 @@ fn print_skipped(skipped: &[SkippedFile]) {
     }
 }
 
-fn exit_code(skipped: &[SkippedFile]) -> ExitCode {
+fn exit_code_for_skipped(skipped: &[SkippedFile]) -> ExitCode {
     if skipped.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(EXIT_SKIPPED) }
 }
