@@ -61,13 +61,13 @@ pub(crate) struct Patience {
 }
 
 impl Patience {
-    /// Starts to wait, for at most `total`.
+    /// Begins a wait of at most `total`.
     pub(crate) fn starting_now(total: Duration) -> Self {
         Self { total, until: Instant::now() + total }
     }
 
-    /// Repeats `attempt` until it succeeds, fails for good, or the time is over. `silence` is the sentence for a dependency
-    /// that never answered at all.
+    /// Repeats `attempt` until it succeeds, fails for good, or the time is over. `silence` is the sentence for
+    /// a dependency that never answered at all.
     ///
     /// # Errors
     ///

@@ -1,4 +1,5 @@
-//! Opens the index to search: a collection, the embedded index, or a demo's documentation, which is indexed first.
+//! Opens the index to search: a collection, the embedded index, or a demo's documentation, which is indexed
+//! first.
 
 use std::path::Path;
 

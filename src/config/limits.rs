@@ -20,7 +20,7 @@ pub struct HttpLimits {
     pub max_streams: usize,
     /// Questions a minute per client; further ones get 429 `rate_limited`. 0 sets no limit.
     pub rate_limit: u32,
-    /// Proxies in front of Docent; the client is the entry of `X-Forwarded-For` that the outermost of them wrote.
+    /// Proxies in front of Docent; the client is the n-th entry of `X-Forwarded-For` from the right.
     pub trusted_proxies: usize,
     /// Time in which a reader must take some bytes of its answer; afterwards its connection is closed.
     pub write_timeout: Duration,
@@ -59,7 +59,8 @@ pub struct RagLimits {
     pub embed_cache: u64,
 }
 
-/// Bounds a provider's retries, and names the deadlines of its callers: a retry after one of them would be no use.
+/// Bounds a provider's retries, and repeats the deadlines of its callers: a retry after a deadline would be
+/// useless.
 #[derive(Debug, Clone)]
 pub struct ProviderLimits {
     /// Time after the start of a stage in which a failed call may be repeated; later failures are final.

@@ -1,11 +1,11 @@
 //! Reads and checks every setting, by concern, once and before a port is bound.
 //!
 //! `cli` gathers flags, environment and `.env` into one map ([`Vars`]); [`Config::serve`], [`Config::index`],
-//! [`Config::demo`] and [`Config::site`] read it. Tests pass a map of their own, so the process environment stays
-//! untouched.
+//! [`Config::demo`] and [`Config::site`] read it. Tests pass a map of their own, so the process environment
+//! stays untouched.
 //!
-//! A setting is a row of [`SETTINGS`], which gives its flag, its help and its line in `.env.example`, and a field of the
-//! struct of its concern, whose file reads it.
+//! A setting is a row of [`SETTINGS`], which gives its flag, its help and its line in `.env.example`, and a
+//! field of the struct of its concern, whose file reads it.
 
 mod gemini;
 mod limits;
@@ -57,7 +57,8 @@ pub struct Config {
     pub rag_limits: RagLimits,
     /// Bounds of the provider's retries.
     pub provider_limits: ProviderLimits,
-    /// Time for the dependencies to become reachable at the start, all together; then the start fails. No setting: 30 s.
+    /// Time for the dependencies to become reachable at the start, all together; then the start fails. No
+    /// setting: 30 s.
     pub start_patience: Duration,
     /// Token that `/metrics` asks for; `None` lets anybody read them.
     pub metrics_token: Option<SecretString>,
@@ -73,7 +74,8 @@ pub enum ProviderConfig {
 }
 
 impl Config {
-    /// Reads the settings of a production server: needs a Gemini key, and `QDRANT_URL` or an index in `DOCENT_DATA`.
+    /// Reads the settings of a production server: needs a Gemini key, and `QDRANT_URL` or an index in
+    /// `DOCENT_DATA`.
     ///
     /// # Errors
     ///
@@ -91,7 +93,8 @@ impl Config {
         Self::read(reader, gemini, index)
     }
 
-    /// Reads the settings of a run that writes the index: needs a Gemini key, unless `EMBEDDING_MODEL` is `offline`.
+    /// Reads the settings of a run that writes the index: needs a Gemini key, unless `EMBEDDING_MODEL` is
+    /// `offline`.
     ///
     /// # Errors
     ///
@@ -120,7 +123,8 @@ impl Config {
         Ok(site)
     }
 
-    /// Reads the settings of a demo: passages are embedded offline; with a Gemini key Gemini writes the answers.
+    /// Reads the settings of a demo: passages are embedded offline; with a Gemini key Gemini writes the
+    /// answers.
     ///
     /// # Errors
     ///

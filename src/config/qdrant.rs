@@ -92,9 +92,9 @@ impl IndexConfig {
     }
 }
 
-/// Returns the gRPC address meant by a bare host, a host with a port, or a REST or gRPC URL. Without a scheme a server
-/// that has a key is reached over TLS. The path is dropped: gRPC has none, and what people copy from a browser ends in
-/// `/dashboard`.
+/// Returns the gRPC address meant by a bare host, a host with a port, or a REST or gRPC URL. Without a scheme a
+/// server that has a key is reached over TLS. The path is dropped: gRPC has none, and what people copy from a
+/// browser ends in `/dashboard`.
 fn parse_qdrant_url(text: &str, has_key: bool) -> Result<String, String> {
     const WANTED: &str = "must be a host, host:port, or an http:// or https:// URL";
     let assumed = if has_key { "https" } else { "http" };

@@ -47,8 +47,8 @@ impl AllowedOrigins {
     }
 }
 
-/// Returns the origin as a browser writes it, in lower case and without a default port; `None` if the text is more
-/// than an origin.
+/// Returns the origin as a browser writes it, in lower case and without a default port; `None` if the text is
+/// more than an origin.
 fn exact_origin(text: &str) -> Option<String> {
     let url = Url::parse(text).ok()?;
     let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();

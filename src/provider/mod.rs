@@ -1,7 +1,8 @@
-//! Offers the two services an answer needs, each in two kinds: an embedding of the question, and a stream of text.
+//! Offers the two services an answer needs, each in two kinds: an embedding of the question, and a stream of
+//! text.
 //!
-//! Alternatives are enums. Everything that depends on the kind is a method here, so that no other room names a kind. An
-//! error says what the caller can do about it and knows no HTTP; its text is for the log.
+//! Alternatives are enums. Everything that depends on the kind is a method here, so that no other room names a
+//! kind. An error says what the caller can do about it and knows no HTTP; its text is for the log.
 
 pub mod gemini;
 pub mod offline;
@@ -22,14 +23,16 @@ pub use types::{
     Service, Task,
 };
 
-/// Tokens of a text that are embedded, by every kind of embedding: the smallest bound of them all, so that passages are
-/// cut alike. Longer texts are cut here, not by the service: so it is known what was embedded.
+/// Tokens of a text that are embedded, by every kind of embedding: the smallest bound of them all, so that
+/// passages are cut alike. Longer texts are cut here, not by the service: so it is known what was embedded.
 pub const MAX_EMBEDDED_TOKENS: usize = gemini::MAX_INPUT_TOKENS;
 
-/// Bounds a batch that is embedded in this process, which has no bound of its own: the progress is shown after each.
+/// Bounds a batch that is embedded in this process, which has no bound of its own: the progress is shown after
+/// each.
 const OFFLINE_BATCH: BatchLimits = BatchLimits { max_items: 100, max_tokens: 24_000 };
 
-/// Holds the service that embeds and the services that write. They differ in a demo with a key, which embeds offline.
+/// Holds the service that embeds and the services that write. They differ in a demo with a key, which embeds
+/// offline.
 #[derive(Debug, Clone)]
 pub struct Provider {
     /// Embeds questions and passages.
@@ -59,8 +62,8 @@ pub enum Generation {
 }
 
 impl Provider {
-    /// Builds the provider that the settings select; nothing is sent yet. `token_delay` is the pause between words of an
-    /// offline answer.
+    /// Builds the provider that the settings select; nothing is sent yet. `token_delay` is the pause between
+    /// words of an offline answer.
     ///
     /// # Errors
     ///
@@ -103,12 +106,13 @@ impl Provider {
 }
 
 impl Embedding {
-    /// Embeds the beginning of one text, [`MAX_EMBEDDED_TOKENS`] long: as `dimensions` values of length 1, or offline as a
-    /// sparse vector.
+    /// Embeds the beginning of one text, [`MAX_EMBEDDED_TOKENS`] long: as `dimensions` values of length 1, or
+    /// offline as a sparse vector.
     ///
     /// # Errors
     ///
-    /// The failure of the provider, or a vector of the wrong size, with a value that is not finite, or of no length.
+    /// The failure of the provider, or a vector of the wrong size, with a value that is not finite, or of no
+    /// length.
     pub async fn embed(&self, text: &str, task: Task<'_>, dimensions: usize) -> Result<Vector, Error> {
         let text = clip_tokens(text, MAX_EMBEDDED_TOKENS);
         match self {
@@ -117,8 +121,8 @@ impl Embedding {
         }
     }
 
-    /// Embeds passages, at most as many as [`Embedding::batch_limits`] allows. No reader waits for them: the call may take
-    /// minutes.
+    /// Embeds passages, at most as many as [`Embedding::batch_limits`] allows. No reader waits for them: the
+    /// call may take minutes.
     ///
     /// # Errors
     ///
@@ -206,8 +210,8 @@ impl Embedding {
 }
 
 impl Generation {
-    /// Opens an answer. Resolves at the first visible text, or at the end without any: until then a provider may try again.
-    /// The caller bounds the wait.
+    /// Opens an answer. Resolves at the first visible text, or at the end without any: until then a provider
+    /// may try again. The caller bounds the wait.
     ///
     /// # Errors
     ///

@@ -1,4 +1,5 @@
-//! Defines what goes into a provider and what comes out of it: texts to embed, prompts, pieces of an answer, failures.
+//! Defines what goes into a provider and what comes out of it: texts to embed, prompts, pieces of an answer,
+//! failures.
 
 use std::fmt;
 use std::time::Duration;
@@ -6,7 +7,7 @@ use std::time::Duration;
 use futures::stream::BoxStream;
 
 use crate::chat::{FinishReason, Message, Passage, Usage};
-use crate::text::estimate_tokens;
+use crate::text::{Redacted, estimate_tokens};
 
 /// Mark with which a model is told to begin its answer if the passages do not answer the question.
 pub const NOT_IN_DOCS: &str = "[NOT_IN_DOCS]";
@@ -53,7 +54,7 @@ pub struct Prompt {
 }
 
 /// Holds what a model sends next.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub enum Delta {
     /// Next piece of visible text; never empty.
     Text(String),
@@ -171,7 +172,16 @@ impl fmt::Debug for Task<'_> {
 
 impl fmt::Debug for Document<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Document").field("bytes", &self.text.len()).finish_non_exhaustive()
+        f.debug_struct("Document").field("text", &Redacted(self.text)).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Delta {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(text) => f.debug_tuple("Text").field(&Redacted(text)).finish(),
+            Self::Finish(finish) => f.debug_tuple("Finish").field(finish).finish(),
+        }
     }
 }
 
@@ -207,7 +217,8 @@ mod tests {
         };
         let document = Document { title: text, heading: text, text };
         let task = Task::Document { title: text, heading: text };
-        let shown = format!("{prompt:?} {document:?} {task:?}");
+        let delta = Delta::Text(text.to_owned());
+        let shown = format!("{prompt:?} {document:?} {task:?} {delta:?}");
         assert!(!shown.contains("private"), "{shown}");
     }
 }

@@ -15,11 +15,11 @@ use crate::provider::types::{Delta, DeltaStream, Error};
 use crate::provider::upstream::sse::{EventReader, SseError};
 use crate::provider::upstream::{Fault, Retry};
 
-/// Time to wait for more text or the end of the body once a finish reason has come after text; then the answer is done.
-/// Some proxies send `STOP` with every event, so `STOP` alone does not end an answer.
+/// Time to wait for more text or the end of the body once a finish reason has come after text; then the answer
+/// is done. Some proxies send `STOP` with every event, so `STOP` alone does not end an answer.
 const AFTER_TEXT: Duration = Duration::from_secs(5);
-/// Time to wait once a finish reason has come without any text. Shorter, because the call may then be repeated once,
-/// which takes time too.
+/// Time to wait once a finish reason has come without any text. Shorter, because the call may then be repeated
+/// once, which takes time too.
 const AFTER_NO_TEXT: Duration = Duration::from_secs(1);
 
 /// Bounds the wait for the end of a body whose finish reason has come, well before the caller's own deadline.
@@ -74,8 +74,8 @@ impl GeminiAnswer {
         Ok(Self { events, decoder: Decoder::default(), first: String::new(), has_text: false, key, waits })
     }
 
-    /// Reads until there is visible text, which is kept in `first`, or the stream has ended in a way that is an answer: a
-    /// finish reason other than `STOP` needs no text.
+    /// Reads until there is visible text, which is kept in `first`, or the stream has ended in a way that is an
+    /// answer: a finish reason other than `STOP` needs no text.
     ///
     /// # Errors
     ///

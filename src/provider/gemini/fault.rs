@@ -50,7 +50,8 @@ impl ApiKey {
         }
     }
 
-    /// Reads an error inside a 200, by its code: everything but a request to wait and a spent quota is a failure.
+    /// Reads an error inside a 200, by its code: everything but a request to wait and a spent quota is a
+    /// failure.
     pub(super) fn fault_in_stream(&self, error: &ApiError) -> Fault {
         let fault = self.fault(error);
         match fault.error {

@@ -22,18 +22,18 @@ use answer::{FinishWaits, GeminiAnswer};
 use fault::ApiKey;
 use wire::ApiError;
 
-/// Bytes of an upstream's JSON body that Docent reads; a longer body is unusable. An embedding of 3,072 dimensions
-/// takes about 64 KiB.
+/// Bytes of an upstream's JSON body that Docent reads; a longer body is unusable. An embedding of 3,072
+/// dimensions takes about 64 KiB.
 const MAX_UPSTREAM_BODY_BYTES: usize = 4 * 1024 * 1024;
-/// Bytes of the JSON body of a batch of embeddings; a longer body is unusable. 100 embeddings of 3,072 values take 4
-/// to 8 MiB, depending on the white space.
+/// Bytes of the JSON body of a batch of embeddings; a longer body is unusable. 100 embeddings of 3,072 values
+/// take 4 to 8 MiB, depending on the white space.
 const MAX_BATCH_BODY_BYTES: usize = 16 * 1024 * 1024;
 
 /// Tokens that `gemini-embedding-001` reads of one text; it ignores the rest.
 pub(super) const MAX_INPUT_TOKENS: usize = 2_048;
 
-/// Bounds a call with a batch: Gemini refuses more than 100 texts, and a free key has 30,000 tokens a minute, so that a
-/// call beyond them would never pass.
+/// Bounds a call with a batch: Gemini refuses more than 100 texts, and a free key has 30,000 tokens a minute,
+/// so that a call beyond them would never pass.
 pub(super) const BATCH_LIMITS: BatchLimits = BatchLimits { max_items: 100, max_tokens: 24_000 };
 
 /// Size of the vectors of a new index: the smallest of the three sizes that Google recommends.
@@ -120,7 +120,8 @@ impl Gemini {
         Service { name: "Gemini", address: &self.config.base_url, setting: "GOOGLE_GEMINI_BASE_URL" }
     }
 
-    /// Returns the sizes of vectors that the embedding model can make; `None` for a model that Docent does not know.
+    /// Returns the sizes of vectors that the embedding model can make; `None` for a model that Docent does not
+    /// know.
     pub fn dimension_range(&self) -> Option<RangeInclusive<usize>> {
         self.embedding_model().filter(|model| model.starts_with(KNOWN_EMBEDDING_MODELS)).map(|_| DIMENSIONS)
     }
@@ -176,7 +177,8 @@ impl Gemini {
         Schedule::new(StageName::Embed, self.embed_budget).run(|| self.embed_once(&body)).await
     }
 
-    /// Embeds passages in one call, and waits as long as a quota per minute needs. The caller checks the vectors.
+    /// Embeds passages in one call, and waits as long as a quota per minute needs. The caller checks the
+    /// vectors.
     ///
     /// # Errors
     ///

@@ -1,8 +1,8 @@
 //! Writes Gemini's request bodies and decodes its responses, streams and errors, without I/O.
 //!
-//! Facts about the wire come from recordings of the v1beta REST API and from what its SDKs tolerate: every field of
-//! a response may be missing, every enum may hold an unknown name, usage is cumulative, a finish reason may come
-//! before the last text, and an error may arrive inside a 200.
+//! Facts about the wire come from recordings of the v1beta REST API and from what its SDKs tolerate: every
+//! field of a response may be missing, every enum may hold an unknown name, usage is cumulative, a finish
+//! reason may come before the last text, and an error may arrive inside a 200.
 
 use std::time::Duration;
 
@@ -13,8 +13,8 @@ use crate::chat::{FinishReason, Role, Usage};
 use crate::config::Thinking;
 use crate::provider::types::{Document, Finish, Prompt, Task};
 
-/// Tokens of an answer, thoughts included; a longer answer ends as `max_tokens`. Leaves room for a long answer of a
-/// thinking model.
+/// Tokens of an answer, thoughts included; a longer answer ends as `max_tokens`. Leaves room for a long answer
+/// of a thinking model.
 const MAX_OUTPUT_TOKENS: u32 = 8_192;
 
 /// Writes the body of `embedContent`.
@@ -220,8 +220,8 @@ impl Decoder {
         self.events
     }
 
-    /// Returns how the stream ended; `None` if no finish reason came, which means that the stream was cut. `model` is the
-    /// configured model, for a stream that did not name one.
+    /// Returns how the stream ended; `None` if no finish reason came, which means that the stream was cut.
+    /// `model` is the configured model, for a stream that did not name one.
     pub(crate) fn finish(&self, model: &str) -> Option<Finish> {
         Some(Finish {
             finish_reason: self.finish_reason?,

@@ -1,5 +1,5 @@
-//! Reads what any upstream service sends over HTTP: bodies through a bound, events line by line, and failed calls with
-//! their chance of another attempt.
+//! Reads what any upstream service sends over HTTP: bodies through a bound, events line by line, and failed
+//! calls with their chance of another attempt.
 
 pub(super) mod retry;
 pub(crate) mod sse;
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use reqwest::Response;
 
-use super::Error;
+use super::types::Error;
 use crate::text::log_safe;
 
 /// Describes a failed attempt: its error, and the chance of another attempt.
@@ -25,7 +25,8 @@ pub(super) enum Retry {
     No,
     /// One more attempt may succeed.
     Once,
-    /// Further attempts may succeed, as many as the schedule allows, and none sooner than the service itself asked for.
+    /// Further attempts may succeed, as many as the schedule allows, and none sooner than the service itself
+    /// asked for.
     After(Option<Duration>),
 }
 

@@ -1,7 +1,6 @@
 //! Repeats a failed call while another attempt can succeed and the caller still waits.
 //!
-//! Two other mechanisms follow on a failure, both in `rag`: a second model is asked once this one has failed for good, and
-//! a circuit breaker stops calls for a while.
+//! A retry is one of three ways of trying again; see [the pipeline](crate::rag#trying-again).
 
 use std::future::Future;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -9,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use backon::{ExponentialBuilder, Retryable as _};
 
-use super::super::Error;
 use super::{Fault, Retry};
 use crate::chat::StageName;
+use crate::provider::types::Error;
 use crate::telemetry::metrics;
 
 /// Attempts at one stage of an answer: a service that fails twice and then works is not a failure.
@@ -80,8 +79,8 @@ impl Schedule {
             .map_err(|fault| fault.error)
     }
 
-    /// Returns the pause before the next attempt; `None` if there is none. `delay` is the pause of the backoff, `None` after
-    /// the last attempt.
+    /// Returns the pause before the next attempt; `None` if there is none. `delay` is the pause of the backoff,
+    /// `None` after the last attempt.
     fn pause(&self, fault: &Fault, delay: Option<Duration>) -> Option<Duration> {
         let delay = match fault.retry {
             Retry::No => None,

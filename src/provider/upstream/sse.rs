@@ -1,8 +1,8 @@
 //! Reads server-sent events from a body: whole lines first, then the events they make up.
 //!
-//! `eventsource-stream` reads its whole buffer again with every packet, moves it with every line, and holds everything
-//! until a blank line, so a body that never ends a line or an event would take all time and memory. Here the parser gets
-//! one whole line at a time, so that it reads each byte once, and an event has a bound.
+//! `eventsource-stream` reads its whole buffer again with every packet, moves it with every line, and holds
+//! everything until a blank line, so a body that never ends a line or an event would take all time and memory.
+//! Here the parser gets one whole line at a time, so that it reads each byte once, and an event has a bound.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,8 +12,8 @@ use eventsource_stream::Eventsource as _;
 use futures::stream::BoxStream;
 use futures::{Stream, StreamExt as _};
 
-/// Bytes of one event with the comments before it; a larger event is unusable. EventReader with text are small, but an event
-/// may carry a thought signature of some hundred kilobytes.
+/// Bytes of one event with the comments before it; a larger event is unusable. Events with text are small, but
+/// an event may carry a thought signature of some hundred kilobytes.
 const MAX_EVENT_BYTES: usize = 8 * 1024 * 1024;
 
 const LINE_END: Bytes = Bytes::from_static(b"\n");
@@ -71,8 +71,8 @@ fn split_lines<E: Send>(
     async_stream::try_stream! {
         let mut body = Box::pin(body);
         let mut buffer = LineBuffer::default();
-        // The parser drops a byte order mark at its very beginning and panics on a second one there. This line end comes
-        // first, so that no mark is at the beginning.
+        // The parser drops a byte order mark at its very beginning and panics on a second one there. This line
+        // end comes first, so that no mark is at the beginning.
         yield LINE_END;
         while let Some(bytes) = body.next().await {
             let bytes = bytes.map_err(|_| SseError::Connection)?;
