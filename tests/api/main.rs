@@ -3,7 +3,7 @@
 //!
 //! # Index
 //!
-//! Each behaviour has a file, and `cargo test --test api NAME` runs it alone.
+//! Each behaviour has a file, and `cargo test --test api NAME` runs it alone. [`support`] holds what the files share.
 //!
 //! - [`health`]: checks `GET /health` and `GET /ready`.
 //! - [`startup`]: checks what stops the start, with which sentence, and what does not.
@@ -11,8 +11,8 @@
 //!   takes no new work.
 //! - [`cli`]: checks the binary as a process: its exit codes, `--help`, and what `check` prints.
 //! - [`demo`]: checks `docent demo`: its offline answers, and the pages that its citations lead to.
-//! - [`chat`]: checks `POST /chat` in both of its forms: the order of events, the one JSON object, the marks of
-//!   a refusal.
+//! - [`chat`]: checks `POST /chat` in both of its forms: the order of events, the one JSON object, the marks
+//!   of a refusal.
 //! - [`bad_requests`]: checks the problem that each wrong request gets, and that it names the fields that are
 //!   wrong.
 //! - [`body_bounds`]: checks that a body is bounded in size and in time, and that a client whose body is
@@ -26,14 +26,14 @@
 //!   leaves anything behind.
 //! - [`heartbeat`]: checks that a silent stream is kept open with comment lines.
 //! - [`deadlines`]: checks the deadlines of each stage and of the whole answer.
-//! - [`faults`]: checks the fault matrix: every fault of every stage's dependency ends in one clear way for the
-//!   client.
-//! - [`dependency_failures`]: checks the problem of a dependency that fails: whether to come back, and when.
+//! - [`faults`]: checks the fault matrix: every fault of every stage's dependency ends in one clear way for
+//!   the client.
 //! - [`retries`]: checks which failures are tried again, how often and when.
-//! - [`circuit_breaker`]: checks that a dead dependency fails fast after a while, and that one which comes back
-//!   is used again.
+//! - [`circuit_breaker`]: checks that a dead dependency fails fast after a while, and that one which comes
+//!   back is used again.
 //! - [`fallback`]: checks when the second model answers, and that one that does not exist stops the start.
-//! - [`budget`]: checks the daily budget: what is counted, and that a spent one answers with the sources alone.
+//! - [`budget`]: checks the daily budget: what is counted, and that a spent one answers with the sources
+//!   alone.
 //! - [`rate_limit`]: checks the rate limit of each client, behind proxies and without.
 //! - [`embedding_cache`]: checks that the embedding of a repeated question is taken from the cache.
 //! - [`gemini_requests`]: checks what Gemini is sent: the key in its header alone, the prompt, the parameters.
@@ -59,10 +59,8 @@
 //! - [`index_search`]: checks what is found in an index that a run wrote: the same in both kinds, at once, in
 //!   every language.
 //! - [`eval_command`]: checks the binary's `eval`: what it measures and how it ends.
-//! - [`soak`]: runs chaos: mixed load against the binary while its dependencies break at random and its readers
-//!   come and go.
-//!
-//! [`support`] holds what the tests share.
+//! - [`soak`]: runs chaos: mixed load against the binary while its dependencies break at random and its
+//!   readers come and go.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -80,7 +78,6 @@ mod connections;
 mod cors;
 mod deadlines;
 mod demo;
-mod dependency_failures;
 mod disconnects;
 #[cfg(feature = "embedded")]
 mod embedded_index;
@@ -112,3 +109,25 @@ mod shutdown;
 mod soak;
 mod startup;
 mod static_files;
+
+#[test]
+fn the_index_lists_every_file_with_its_sentence() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/api");
+    let joined_docs = |path: &std::path::Path| {
+        let text = std::fs::read_to_string(path).unwrap();
+        let docs: Vec<&str> = text.lines().map_while(|line| line.strip_prefix("//!")).map(str::trim).collect();
+        docs.split(|line| line.is_empty()).map(|part| part.join(" ")).collect::<Vec<_>>()
+    };
+    let index = joined_docs(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/api/main.rs").as_ref()).join("\n");
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+        if ["main", "support"].contains(&name.as_str()) {
+            continue;
+        }
+        let path = if path.is_dir() { path.join("mod.rs") } else { path };
+        let sentence = joined_docs(&path)[0].clone();
+        let line = format!("- [`{name}`]: {}{}", sentence[..1].to_lowercase(), &sentence[1..]);
+        assert!(index.contains(&line), "main.rs does not list this:\n{line}");
+    }
+}
