@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 
 use crate::support::app::spawn_with_fakes;
 use crate::support::fake_gemini::{error, gate, text_event};
-use crate::support::stream::text;
+use crate::support::problem::{assert_answer_status, assert_problem};
+use crate::support::stream::{names, text};
 use crate::support::wait::within;
 
 #[tokio::test]
@@ -12,35 +13,32 @@ async fn a_spent_budget_answers_with_the_sources_alone() {
     let sentence = "No more answers can be written today";
     let (app, gemini, _) = spawn_with_fakes(&[("DAILY_REQUESTS", "2")]).await;
     for _ in 0..2 {
-        assert_eq!(app.ask_json("How?").await.1["status"], "answered");
+        assert_answer_status(&app.ask_json("How?").await, "answered");
     }
-    let (status, answer) = app.ask_json("How?").await;
-    assert_eq!(
-        (status, &answer["status"], &answer["finish_reason"]),
-        (200, &json!("search_only"), &json!("stop"))
-    );
+    let answer = app.ask_json("How?").await;
+    assert_answer_status(&answer, "search_only");
+    let (_, answer) = answer;
+    assert_eq!(answer["finish_reason"], "stop");
     assert!(answer["response"].as_str().unwrap().starts_with(sentence));
     assert_eq!(answer["sources"].as_array().unwrap().len(), 3);
-    assert_eq!(
-        (&answer["model"], &answer["usage"], &answer["cited"]),
-        (&Value::Null, &Value::Null, &json!([]))
-    );
+    assert_eq!(answer["model"], Value::Null);
+    assert_eq!(answer["usage"], Value::Null);
+    assert_eq!(answer["cited"], json!([]));
     let events = app.ask_stream("How?").await.all_events().await;
-    let names: Vec<&str> = events.iter().map(|event| event.name.as_str()).collect();
-    assert_eq!(names, ["sources", "token", "done"]);
+    assert_eq!(names(&events), ["sources", "token", "done"]);
     assert!(text(&events).starts_with(sentence));
     assert_eq!(gemini.sent(":streamGenerateContent").len(), 2, "the model is not asked any more");
 }
 
 #[tokio::test]
-async fn what_no_model_has_worked_on_costs_nothing_of_the_budget() {
+async fn a_question_that_no_model_worked_on_costs_nothing_of_the_budget() {
     let (app, gemini, _) = spawn_with_fakes(&[("DAILY_REQUESTS", "1")]).await;
     for _ in 0..3 {
         gemini.on_generate(error(403, "PERMISSION_DENIED", json!([])));
-        assert_eq!(app.ask_json("How?").await.1["code"], "generation_failed");
+        assert_problem(&app.ask_json("How?").await, 502, "generation_failed");
     }
-    assert_eq!(app.ask_json("How?").await.1["status"], "answered");
-    assert_eq!(app.ask_json("How?").await.1["status"], "search_only");
+    assert_answer_status(&app.ask_json("How?").await, "answered");
+    assert_answer_status(&app.ask_json("How?").await, "search_only");
 }
 
 #[tokio::test]
@@ -56,5 +54,5 @@ async fn tokens_count_also_for_a_reader_who_leaves_before_the_end() {
     assert_eq!(app.ask_json("How?").await.1["status"], "search_only", "what is being written counts already");
     drop(stream);
     within(gemini.wait_until_closed()).await;
-    assert_eq!(app.ask_json("How?").await.1["status"], "search_only");
+    assert_answer_status(&app.ask_json("How?").await, "search_only");
 }

@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 use crate::support::app::{spawn_app, spawn_with_fakes};
 use crate::support::fake_gemini::{FakeGemini, Reply, error, finish_event, gate, text_event, whole_answer};
 use crate::support::fake_qdrant::{Behaviour, FakeQdrant};
-use crate::support::stream::text;
+use crate::support::problem::{assert_answer, assert_answer_status, assert_problem};
+use crate::support::stream::{names, text};
 
 #[tokio::test]
 async fn sources_come_first_then_tokens_then_done() {
@@ -24,8 +25,7 @@ async fn sources_come_first_then_tokens_then_done() {
     }
     assert!(!head.contains("content-encoding"), "{head}");
     let events = stream.remaining_events().await;
-    let names: Vec<&str> = events.iter().map(|event| event.name.as_str()).collect();
-    assert_eq!(names, ["sources", "token", "token", "done"]);
+    assert_eq!(names(&events), ["sources", "token", "token", "done"]);
     let source = &events[0].data["sources"][0];
     assert_eq!(source["number"], 1);
     assert_eq!(source["title"], "Page 1");
@@ -83,7 +83,8 @@ async fn sources_are_on_the_wire_before_the_model_says_anything_and_tokens_befor
     chunks.send(finish_event("STOP")).unwrap();
     drop(chunks);
     let done = stream.event().await;
-    assert_eq!((done.name.as_str(), &done.data["status"]), ("done", &json!("uncited")));
+    assert_eq!(done.name, "done");
+    assert_eq!(done.data["status"], "uncited");
     assert!(stream.next_event().await.is_none());
 }
 
@@ -91,11 +92,9 @@ async fn sources_are_on_the_wire_before_the_model_says_anything_and_tokens_befor
 async fn a_refusal_is_marked_and_its_mark_is_taken_out() {
     let (app, gemini, _) = spawn_with_fakes(&[]).await;
     gemini.on_generate(whole_answer(&["[NOT_", "IN_DOCS]", " The docs cover things [1]."]));
-    let (_, answer) = app.ask_json("How?").await;
-    assert_eq!(
-        (&answer["status"], &answer["response"]),
-        (&json!("not_in_docs"), &json!("The docs cover things [1]."))
-    );
+    let answer = app.ask_json("How?").await;
+    assert_answer(&answer, "The docs cover things [1].");
+    assert_answer_status(&answer, "not_in_docs");
     gemini.on_generate(whole_answer(&["\n[NOT_IN_DOCS]"]));
     let (_, answer) = app.ask_json("How?").await;
     assert_eq!(answer["status"], "not_in_docs");
@@ -103,13 +102,13 @@ async fn a_refusal_is_marked_and_its_mark_is_taken_out() {
 }
 
 #[tokio::test]
-async fn nothing_retrieved_means_that_the_model_is_not_asked() {
+async fn a_question_without_passages_does_not_ask_the_model() {
     let gemini = FakeGemini::start().await;
     let qdrant = FakeQdrant::with(Behaviour { points: Vec::new(), ..Behaviour::default() }).await;
     let app = spawn_app(&gemini, &qdrant, &[]).await;
-    let (status, answer) = app.ask_json("How?").await;
-    assert_eq!(status, 200);
-    assert_eq!(answer["status"], "not_in_docs");
+    let answer = app.ask_json("How?").await;
+    assert_answer_status(&answer, "not_in_docs");
+    let (_, answer) = answer;
     assert_eq!(answer["sources"], json!([]));
     assert_eq!(answer["finish_reason"], "stop");
     for key in ["model", "usage"] {
@@ -118,20 +117,19 @@ async fn nothing_retrieved_means_that_the_model_is_not_asked() {
     assert_eq!(answer["timings"]["first_token_ms"], Value::Null);
     assert!(gemini.sent(":streamGenerateContent").is_empty());
     let events = app.ask_stream("How?").await.all_events().await;
-    let names: Vec<&str> = events.iter().map(|event| event.name.as_str()).collect();
-    assert_eq!(names, ["sources", "token", "done"]);
+    assert_eq!(names(&events), ["sources", "token", "done"]);
 }
 
 #[tokio::test]
 async fn a_failed_generation_has_a_status_in_json_and_is_an_event_in_a_stream() {
     let (app, gemini, _) = spawn_with_fakes(&[]).await;
     gemini.on_generate(Reply::Chunks(vec![text_event("Half an ans")]));
-    let (status, problem) = app.ask_json("How?").await;
-    assert_eq!((status, &problem["code"], &problem["status"]), (502, &json!("answer_truncated"), &json!(502)));
+    assert_problem(&app.ask_json("How?").await, 502, "answer_truncated");
     gemini.on_generate(error(429, "RESOURCE_EXHAUSTED", json!([{"retryDelay": "60s"}])));
     let last = app.ask_for_last_event("How?").await;
     assert_eq!(last.name, "error");
-    assert_eq!((&last.data["status"], &last.data["retry_after"]), (&json!(503), &json!(60)));
+    assert_eq!(last.data["status"], 503);
+    assert_eq!(last.data["retry_after"], 60);
     assert_eq!(last.data["retryable"], true);
     assert!(last.data["request_id"].is_string());
 }

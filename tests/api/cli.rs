@@ -70,7 +70,7 @@ async fn help_and_version_end_with_0() {
 }
 
 #[tokio::test]
-async fn check_prints_what_serve_would_use() {
+async fn check_prints_the_settings_that_serve_would_use() {
     let gemini = FakeGemini::start().await;
     let behaviour = Behaviour {
         dense: vec![("text".into(), DIMENSIONS as u64), ("other".into(), 7)],

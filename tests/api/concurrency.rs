@@ -1,9 +1,10 @@
 //! Checks the permits for answers: a full server sheds, many answers stream at once, none leaves anything behind.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::support::app::spawn_with_fakes;
+use crate::support::app::{read_json, spawn_with_fakes};
 use crate::support::fake_gemini::{finish_event, gate, text_event};
+use crate::support::problem::assert_problem;
 use crate::support::stream::text;
 use crate::support::wait::{eventually, within};
 
@@ -12,11 +13,11 @@ async fn a_full_server_sheds_at_once_and_a_permit_lasts_as_long_as_its_stream() 
     let (app, gemini, _) = spawn_with_fakes(&[("MAX_STREAMS", "1")]).await;
     let (chunks, mut stream) = app.open_gated_stream(&gemini).await;
     let refused = app.ask(&json!({"query": "x"})).await;
-    assert_eq!(refused.status(), 503);
     assert_eq!(refused.headers()["retry-after"], "1");
-    let problem: Value = refused.json().await.unwrap();
-    assert_eq!((&problem["code"], &problem["retryable"]), (&json!("overloaded"), &json!(true)));
-    assert_eq!(app.http.get(app.url("/health")).send().await.unwrap().status(), 200);
+    let refused = read_json(refused).await;
+    assert_problem(&refused, 503, "overloaded");
+    assert_eq!(refused.1["retryable"], true);
+    assert_eq!(app.get("/health").await.status(), 200);
     chunks.send(text_event("Hi")).unwrap();
     chunks.send(finish_event("STOP")).unwrap();
     drop(chunks);
@@ -25,7 +26,7 @@ async fn a_full_server_sheds_at_once_and_a_permit_lasts_as_long_as_its_stream() 
 }
 
 #[tokio::test]
-async fn a_full_server_still_tells_how_it_is() {
+async fn a_full_server_still_answers_health_ready_and_metrics() {
     let (app, gemini, _) = spawn_with_fakes(&[("MAX_STREAMS", "2")]).await;
     let (one, mut first) = app.open_gated_stream(&gemini).await;
     let (two, mut second) = app.open_gated_stream(&gemini).await;
@@ -35,7 +36,7 @@ async fn a_full_server_still_tells_how_it_is() {
     }
     assert_eq!(gemini.sent(":embedContent").len(), asked, "a question that is shed costs nothing");
     for path in ["/health", "/ready", "/metrics"] {
-        assert_eq!(app.http.get(app.url(path)).send().await.unwrap().status(), 200, "{path}");
+        assert_eq!(app.get(path).await.status(), 200, "{path}");
     }
     for (chunks, stream) in [(one, &mut first), (two, &mut second)] {
         chunks.send(text_event("Hi")).unwrap();
@@ -72,7 +73,7 @@ async fn hundreds_of_answers_stream_at_once() {
 }
 
 #[tokio::test]
-async fn a_crowd_that_comes_and_goes_gets_its_own_answers_and_leaves_nothing_behind() {
+async fn a_crowd_that_comes_and_goes_gets_its_own_answers_and_leaves_no_permit_taken() {
     const READERS: usize = 200;
     let (app, gemini, _) = spawn_with_fakes(&[("MAX_STREAMS", "64")]).await;
     let visit = async |reader: usize| {
@@ -80,8 +81,7 @@ async fn a_crowd_that_comes_and_goes_gets_its_own_answers_and_leaves_nothing_beh
         let query = format!("How? {nonce}");
         match reader % 4 {
             0 => {
-                let response = app.ask(&json!({ "query": query })).await;
-                let (status, body) = (response.status().as_u16(), response.json::<Value>().await.unwrap());
+                let (status, body) = app.ask_json(&query).await;
                 let whole = status == 200 && body["response"] == format!("{nonce} [1].");
                 assert!(whole || (status == 503 && body["code"] == "overloaded"), "{status} {body}");
             }

@@ -6,15 +6,15 @@ use serde_json::json;
 
 use crate::support::app::spawn_with_fakes;
 use crate::support::fake_gemini::{Reply, event, finish_event, gate, text_event};
+use crate::support::problem::assert_problem;
 use crate::support::wait::within;
 
 #[tokio::test]
-async fn silence_is_given_up_on_at_each_deadline() {
+async fn silence_ends_with_a_timeout_at_each_deadline() {
     let settings = [("EMBED_TIMEOUT", "200ms"), ("FIRST_TOKEN_TIMEOUT", "200ms"), ("GAP_TIMEOUT", "200ms")];
     let (app, gemini, _) = spawn_with_fakes(&settings).await;
     gemini.on_embed(Reply::Silence);
-    let (status, problem) = app.ask_json("How?").await;
-    assert_eq!((status, &problem["code"]), (504, &json!("upstream_timeout")));
+    assert_problem(&app.ask_json("How?").await, 504, "upstream_timeout");
     gemini.on_generate(Reply::Silence);
     assert_eq!(app.ask_for_last_event("How?").await.outcome(), "upstream_timeout");
     // Usage without text is no progress.

@@ -1,15 +1,16 @@
 //! Checks `docent demo`: its offline answers, and the pages that its citations lead to.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::support::app::spawn_demo;
+use crate::support::problem::assert_answer_status;
 
 #[tokio::test]
 async fn the_demo_answers_offline_and_says_when_the_handbook_does_not() {
     let app = spawn_demo().await;
-    let (status, answer) = app.ask_json("How do I put the chat on my Docusaurus site?").await;
-    assert_eq!(status, 200);
-    assert_eq!(answer["status"], "answered", "{answer:#}");
+    let answer = app.ask_json("How do I put the chat on my Docusaurus site?").await;
+    assert_answer_status(&answer, "answered");
+    let (_, answer) = answer;
     for key in ["model", "usage"] {
         assert_eq!(answer[key], Value::Null, "no model was asked, but {key} is set");
     }
@@ -18,16 +19,16 @@ async fn the_demo_answers_offline_and_says_when_the_handbook_does_not() {
     for cited in answer["cited"].as_array().unwrap() {
         let url = answer["sources"][cited.as_u64().unwrap() as usize - 1]["url"].as_str().unwrap();
         let (page, anchor) = url.split_once('#').unwrap_or((url, ""));
-        let response = app.http.get(app.url(page)).send().await.unwrap();
+        let response = app.get(page).await;
         assert_eq!(response.status(), 200, "{url}");
         let html = response.text().await.unwrap();
         assert!(anchor.is_empty() || html.contains(&format!("id=\"{anchor}\"")), "{url} leads to no heading");
         headings += usize::from(!anchor.is_empty());
     }
     assert!(headings > 0, "no citation leads to a heading");
-    let (status, answer) = app.ask_json("What is the capital of France?").await;
-    assert_eq!((status, &answer["status"]), (200, &json!("not_in_docs")));
-    let response = answer["response"].as_str().unwrap();
+    let answer = app.ask_json("What is the capital of France?").await;
+    assert_answer_status(&answer, "not_in_docs");
+    let response = answer.1["response"].as_str().unwrap();
     assert!(
         response.contains("does not seem to answer") && response.contains("The closest pages: "),
         "{response}"
@@ -39,5 +40,6 @@ async fn the_same_offline_question_gets_the_same_answer() {
     let app = spawn_demo().await;
     let (_, one) = app.ask_json("Which events does the stream have?").await;
     let (_, two) = app.ask_json("Which events does the stream have?").await;
-    assert_eq!((&one["response"], &one["sources"]), (&two["response"], &two["sources"]));
+    assert_eq!(one["response"], two["response"]);
+    assert_eq!(one["sources"], two["sources"]);
 }

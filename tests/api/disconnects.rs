@@ -8,7 +8,7 @@ use crate::support::app::{TestApp, post_head, spawn_with_fakes};
 use crate::support::fake_gemini::{Reply, gate, text_event};
 use crate::support::wait::{eventually, within};
 
-/// Deadlines so long that only a reader's leaving can end anything.
+/// Deadlines so long that only a reader who leaves can end an answer.
 const NO_DEADLINES: &[(&str, &str)] = &[
     ("EMBED_TIMEOUT", "1h"),
     ("RETRIEVE_TIMEOUT", "1h"),
@@ -19,7 +19,7 @@ const NO_DEADLINES: &[(&str, &str)] = &[
     ("READY_INTERVAL", "1h"),
 ];
 
-/// Asks in a form, without reading the answer.
+/// Asks for a form of answer, without reading the answer.
 async fn ask(app: &TestApp, accept: &str) -> TcpStream {
     let mut socket = TcpStream::connect(&app.address).await.unwrap();
     let body = json!({"query": "How?"}).to_string();
@@ -63,7 +63,7 @@ async fn a_reader_who_leaves_ends_the_work_at_every_stage_in_both_forms() {
 }
 
 #[tokio::test]
-async fn a_reader_who_takes_nothing_is_dropped_and_with_it_its_answer() {
+async fn a_reader_who_reads_nothing_is_dropped_together_with_its_answer() {
     let (app, gemini, _) = spawn_with_fakes(&[("WRITE_TIMEOUT", "300ms")]).await;
     let (chunks, reply) = gate();
     gemini.on_generate(reply);
@@ -80,7 +80,7 @@ async fn a_reader_who_takes_nothing_is_dropped_and_with_it_its_answer() {
 }
 
 #[tokio::test]
-async fn a_stray_byte_after_the_body_hides_no_leaving() {
+async fn a_stray_byte_after_the_body_does_not_hide_that_a_reader_leaves() {
     let (app, gemini, _) = spawn_with_fakes(NO_DEADLINES).await;
     // While nothing is written: during the embedding.
     gemini.on_embed(Reply::Silence);

@@ -109,7 +109,7 @@ async fn a_filter_is_applied_while_searching_and_lets_passages_without_the_key_p
 }
 
 #[tokio::test]
-async fn an_index_that_is_missing_or_another_models_is_refused_with_what_to_do() {
+async fn an_index_that_is_missing_or_of_another_model_is_refused_with_advice() {
     let data = tempfile::tempdir().unwrap();
     let refused = async |model: &str| match Embedded::open(data.path(), model, PayloadReader::default()).await {
         Err(OpenError::Unusable(sentence)) => sentence,
@@ -196,7 +196,7 @@ async fn two_readers_search_while_another_process_builds_and_a_second_writer_wai
     }
 }
 
-/// Another process that builds an index: this test binary, running [`build_in_another_process`].
+/// Holds another process that builds an index: this test binary, running [`build_in_another_process`].
 struct Helper(Child, PathBuf);
 
 impl Helper {

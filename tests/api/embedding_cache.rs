@@ -6,7 +6,7 @@ use crate::support::app::spawn_with_fakes;
 use crate::support::fake_gemini::error;
 
 #[tokio::test]
-async fn an_embedding_that_is_kept_is_not_asked_for_again() {
+async fn a_cached_embedding_is_not_asked_for_again() {
     let (app, gemini, _) = spawn_with_fakes(&[("EMBED_CACHE", "10")]).await;
     for _ in 0..3 {
         assert_eq!(app.ask_json("How?").await.0, 200);

@@ -6,13 +6,13 @@ use tokio_util::sync::CancellationToken;
 use crate::support::binary::run_to_end;
 use crate::support::index_fixture::{IndexFixture, Kind, root};
 
-/// The stages that an `eval` timed.
+/// Returns the stages that a report has times of.
 fn stages(report: &Value) -> Vec<&str> {
     report["stages"].as_array().unwrap().iter().map(|stage| stage["stage"].as_str().unwrap()).collect()
 }
 
 #[tokio::test]
-async fn eval_measures_what_is_found_and_names_a_broken_line() {
+async fn eval_measures_the_search_and_names_a_broken_line() {
     let folder = tempfile::tempdir().unwrap();
     let write = |file: &str, text: &str| {
         let path = folder.path().join(file);

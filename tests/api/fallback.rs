@@ -1,14 +1,17 @@
 //! Checks when the second model answers, and that one that does not exist stops the start.
 
+use docent::app::App;
+use docent::config::Config;
 use serde_json::json;
 
 use crate::support::app::{production_vars, spawn_with_fakes};
 use crate::support::fake_gemini::{FakeGemini, Reply, error, text_event};
 use crate::support::fake_qdrant::FakeQdrant;
+use crate::support::problem::{assert_answer, assert_problem};
 use crate::support::wait::within;
 
 #[tokio::test]
-async fn the_second_model_answers_where_the_first_has_not_begun() {
+async fn the_second_model_answers_if_the_first_has_not_begun() {
     let busy = || error(429, "RESOURCE_EXHAUSTED", json!([{"retryDelay": "60s"}]));
     let gone = || error(404, "NOT_FOUND", json!([]));
     let settings = [("GENERATIVE_MODEL_FALLBACK", "gemini-other"), ("FIRST_TOKEN_TIMEOUT", "2s")];
@@ -18,11 +21,9 @@ async fn the_second_model_answers_where_the_first_has_not_begun() {
         gemini
             .on_generate(first)
             .on_generate(Reply::Chunks(vec![text_without_model("Hi"), finish_without_model()]));
-        let (status, answer) = within(app.ask_json("How?")).await;
-        assert_eq!(
-            (status, &answer["response"], &answer["model"]),
-            (200, &json!("Hi"), &json!("gemini-other"))
-        );
+        let answer = within(app.ask_json("How?")).await;
+        assert_answer(&answer, "Hi");
+        assert_eq!(answer.1["model"], "gemini-other");
         let asked: Vec<String> =
             gemini.sent(":streamGenerateContent")[before..].iter().map(|sent| sent.path.clone()).collect();
         assert_eq!(asked.len(), 2, "{asked:?}");
@@ -30,22 +31,23 @@ async fn the_second_model_answers_where_the_first_has_not_begun() {
         within(gemini.wait_until_closed()).await;
     }
     gemini.on_generate(busy()).on_generate(gone());
-    let (status, problem) = app.ask_json("How?").await;
-    assert_eq!((status, &problem["code"]), (503, &json!("upstream_busy")), "the first model may answer later");
+    // The first model may answer later.
+    assert_problem(&app.ask_json("How?").await, 503, "upstream_busy");
     gemini.on_generate(gone()).on_generate(busy());
-    assert_eq!(app.ask_json("How?").await.1["code"], "upstream_busy");
+    assert_problem(&app.ask_json("How?").await, 503, "upstream_busy");
     // After the first word there is no second model.
     let before = gemini.sent(":streamGenerateContent").len();
     gemini.on_generate(Reply::Chunks(vec![text_event("Hi")]));
-    assert_eq!(app.ask_json("How?").await.1["code"], "answer_truncated");
+    assert_problem(&app.ask_json("How?").await, 502, "answer_truncated");
     assert_eq!(gemini.sent(":streamGenerateContent").len(), before + 1);
 }
 
-/// An event with text that does not say which model wrote it.
+/// Makes an event with text that does not name the model.
 fn text_without_model(text: &str) -> Vec<u8> {
     crate::support::fake_gemini::event(&json!({"candidates": [{"content": {"parts": [{"text": text}]}}]}))
 }
 
+/// Makes the last event of an answer that does not name the model.
 fn finish_without_model() -> Vec<u8> {
     crate::support::fake_gemini::event(&json!({"candidates": [{"finishReason": "STOP"}]}))
 }
@@ -62,8 +64,8 @@ async fn a_second_model_that_does_not_exist_stops_the_start() {
         missing.into_bytes(),
     ));
     let vars = production_vars(&gemini, &qdrant, &[("GENERATIVE_MODEL_FALLBACK", "gemini-other")]);
-    let config = docent::config::Config::serve(&vars).unwrap();
-    match within(docent::app::App::build(config)).await {
+    let config = Config::serve(&vars).unwrap();
+    match within(App::build(config)).await {
         Err(error) => assert!(error.to_string().starts_with("GENERATIVE_MODEL_FALLBACK is refused"), "{error}"),
         Ok(_) => panic!("it started"),
     }

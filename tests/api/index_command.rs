@@ -10,7 +10,7 @@ use crate::support::fake_gemini::{Reply, error};
 use crate::support::index_fixture::{BOTH, IndexFixture, Kind};
 use crate::support::wait::within;
 
-/// Exit code and whatever was printed, which never holds a key.
+/// Runs `docent index` over the pages; returns its exit code and its output, which never holds a key.
 async fn index(fixture: &IndexFixture, more: &[&str]) -> (Option<i32>, String) {
     let variables = fixture.variables();
     let variables: Vec<(&str, &str)> = variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
@@ -29,7 +29,7 @@ async fn index_with(
 }
 
 #[tokio::test]
-async fn a_run_says_what_it_did() {
+async fn a_run_prints_its_counts() {
     for kind in BOTH {
         let fixture = IndexFixture::start(kind).await;
         fixture.write("a.md", "# A\n\nApples.\n\n## Kettle\n\nThe kettle whistles.\n");
@@ -44,7 +44,7 @@ async fn a_run_says_what_it_did() {
 }
 
 #[tokio::test]
-async fn a_broken_file_is_named_and_what_it_gave_before_stays() {
+async fn a_broken_file_is_named_and_its_passages_stay() {
     for kind in BOTH {
         let fixture = IndexFixture::start(kind).await;
         let breaks: [(&str, &[u8]); 3] = [
@@ -135,7 +135,7 @@ async fn the_offline_index_is_kept_from_run_to_run() {
 }
 
 #[tokio::test]
-async fn what_gemini_says_is_shown_without_the_key() {
+async fn an_error_of_gemini_is_shown_without_the_key() {
     let fixture = IndexFixture::start(Kind::Embedded).await;
     fixture.write("a.md", "Apples.");
     let body = json!({"error": {"code": 400, "message": "bad key AIza-secret", "status": "INVALID_ARGUMENT"}});

@@ -1,28 +1,27 @@
 //! Checks runs that are refused, cut off or killed: the index answers all the while, and the next run goes on.
 
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use docent::docs::Root;
-use serde_json::{Value, json};
-use tokio::process::Command;
-use tokio_util::sync::CancellationToken;
-
-use crate::support::fake_gemini::embeddings;
-use crate::support::fake_gemini::{Reply, error, gate};
-use crate::support::index_fixture::{BOTH, IndexFixture, Kind, root};
-use crate::support::wait::within;
 use docent::indexing::Error;
 use qdrant_client::qdrant::{
     CreateCollectionBuilder, Distance, PointStruct, UpdateCollectionBuilder, UpsertPointsBuilder,
     VectorParamsBuilder,
 };
 use qdrant_client::{Payload, Qdrant};
-use std::collections::HashMap;
+use serde_json::{Value, json};
+use tokio::process::Command;
+use tokio_util::sync::CancellationToken;
+
+use crate::support::fake_gemini::{Reply, embeddings, error, gate};
+use crate::support::index_fixture::{BOTH, IndexFixture, Kind, root};
+use crate::support::wait::within;
 
 const BATCH: &str = ":batchEmbedContents";
 
-/// An index of one page, `/docs/old`, and 150 new passages to index, which take two batches.
-async fn grown(kind: Kind) -> IndexFixture {
+/// Prepares an index of one page, `/docs/old`, and 150 new passages to index, which take two batches.
+async fn start_with_new_passages(kind: Kind) -> IndexFixture {
     let fixture = IndexFixture::start(kind).await;
     fixture.write("old.md", "# Old\n\nAncient words.\n");
     fixture.run().await.unwrap();
@@ -30,22 +29,22 @@ async fn grown(kind: Kind) -> IndexFixture {
     fixture
 }
 
-/// Whether the old page is found.
-async fn answers(fixture: &IndexFixture) -> bool {
+/// Reports whether the old page is found.
+async fn finds_old_page(fixture: &IndexFixture) -> bool {
     fixture.find("ancient words", &[]).await.first().is_some_and(|best| best == "/docs/old")
 }
 
-/// A quota that is spent, with these details.
-fn exhausted(details: Value) -> Reply {
+/// Makes the error of a quota that is spent, with these details.
+fn quota_error(details: Value) -> Reply {
     error(429, "RESOURCE_EXHAUSTED", details)
 }
 
 #[tokio::test]
-async fn a_quota_per_minute_is_waited_for() {
+async fn a_run_waits_for_a_quota_per_minute() {
     let fixture = IndexFixture::start(Kind::Embedded).await;
     fixture.write("a.md", "Apples.");
     let info = json!([{"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "0.9s"}]);
-    fixture.gemini.on_batch(exhausted(info));
+    fixture.gemini.on_batch(quota_error(info));
     let began = Instant::now();
     assert_eq!(fixture.run().await.unwrap().embedded, 1);
     assert!(began.elapsed() >= Duration::from_millis(900), "tried again after {:?}", began.elapsed());
@@ -55,42 +54,42 @@ async fn a_quota_per_minute_is_waited_for() {
 #[tokio::test]
 async fn a_quota_per_day_ends_the_run_and_the_next_one_embeds_only_what_is_missing() {
     for kind in BOTH {
-        let fixture = grown(kind).await;
+        let fixture = start_with_new_passages(kind).await;
         let quota = "EmbedContentRequestsPerDayPerProjectPerModel-FreeTier";
         fixture
             .gemini
             .on_batch(Reply::Unscripted)
-            .on_batch(exhausted(json!([{"violations": [{"quotaId": quota}]}])));
+            .on_batch(quota_error(json!([{"violations": [{"quotaId": quota}]}])));
         let refused = fixture.run().await.unwrap_err();
         assert!(matches!(refused, Error::Embedding(_)), "{kind:?}: {refused:?}");
         let sentence = refused.to_string();
         assert!(sentence.contains("quota") && sentence.contains("run it again"), "{sentence}");
         assert_eq!(fixture.batches().len(), 3, "{kind:?}: it is not tried again");
-        assert!(answers(&fixture).await, "{kind:?}");
-        finishes(&fixture, 50, 101).await;
+        assert!(finds_old_page(&fixture).await, "{kind:?}");
+        assert_finishes(&fixture, 50, 101).await;
     }
 }
 
 #[tokio::test]
-async fn a_run_that_is_stopped_is_gone_on_with() {
+async fn a_run_that_is_stopped_is_continued_by_the_next() {
     for kind in BOTH {
-        let fixture = grown(kind).await;
+        let fixture = start_with_new_passages(kind).await;
         fixture.gemini.on_batch(Reply::Unscripted).on_batch(Reply::Silence);
         let stop = CancellationToken::new();
         let root = root();
         let (refused, ()) = tokio::join!(fixture.run_until(&root, &stop), async {
             within(fixture.gemini.wait_for_requests(BATCH, 3)).await;
-            assert!(answers(&fixture).await, "{kind:?}: during the run");
+            assert!(finds_old_page(&fixture).await, "{kind:?}: during the run");
             stop.cancel();
         });
         assert!(matches!(refused, Err(Error::Stopped)), "{kind:?}: {refused:?}");
-        assert!(answers(&fixture).await, "{kind:?}: after the run");
-        finishes(&fixture, 50, 101).await;
+        assert!(finds_old_page(&fixture).await, "{kind:?}: after the run");
+        assert_finishes(&fixture, 50, 101).await;
     }
 }
 
-/// Runs again: that many passages are embedded now, and everything is found.
-async fn finishes(fixture: &IndexFixture, embedded: usize, kept: usize) {
+/// Runs again and checks that `embedded` passages are embedded now, `kept` are kept, and all of them are found.
+async fn assert_finishes(fixture: &IndexFixture, embedded: usize, kept: usize) {
     let before = fixture.batches().len();
     let summary = fixture.run().await.unwrap();
     assert_eq!((summary.chunks, summary.embedded), (151, embedded), "{:?}", fixture.kind);
@@ -103,21 +102,21 @@ async fn finishes(fixture: &IndexFixture, embedded: usize, kept: usize) {
 }
 
 #[tokio::test]
-async fn a_server_that_fails_in_the_middle_is_gone_on_with() {
-    let fixture = grown(Kind::Remote).await;
+async fn a_run_whose_server_fails_in_the_middle_is_continued_by_the_next() {
+    let fixture = start_with_new_passages(Kind::Remote).await;
     fixture.qdrant.fail_after_upserts(1);
     let refused = fixture.run().await.unwrap_err();
     assert!(matches!(refused, Error::Index(_)), "{refused:?}");
     assert!(refused.to_string().contains("run it again"), "{refused}");
     fixture.qdrant.recover();
-    assert!(answers(&fixture).await);
+    assert!(finds_old_page(&fixture).await);
     assert_eq!(fixture.find("word3", &[]).await[0], "/docs/new#part-3", "what was written is found already");
-    finishes(&fixture, 50, 101).await;
+    assert_finishes(&fixture, 50, 101).await;
 }
 
 #[tokio::test]
 async fn a_second_run_into_the_same_folder_is_refused() {
-    let fixture = grown(Kind::Embedded).await;
+    let fixture = start_with_new_passages(Kind::Embedded).await;
     let (answer, reply) = gate();
     fixture.gemini.on_batch(reply);
     let (first, ()) = tokio::join!(fixture.run(), async {
@@ -133,9 +132,9 @@ async fn a_second_run_into_the_same_folder_is_refused() {
 }
 
 #[tokio::test]
-async fn a_run_that_is_killed_leaves_the_old_index_and_is_gone_on_with() {
+async fn a_run_that_is_killed_leaves_the_old_index_and_is_continued_by_the_next() {
     for kind in BOTH {
-        let fixture = grown(kind).await;
+        let fixture = start_with_new_passages(kind).await;
         fixture.gemini.on_batch(Reply::Unscripted).on_batch(Reply::Silence);
         let mut command = Command::new(env!("CARGO_BIN_EXE_docent"));
         command
@@ -147,7 +146,7 @@ async fn a_run_that_is_killed_leaves_the_old_index_and_is_gone_on_with() {
         let mut run = command.stderr(std::process::Stdio::null()).kill_on_drop(true).spawn().unwrap();
         within(fixture.gemini.wait_for_requests(BATCH, 3)).await;
         run.kill().await.unwrap();
-        assert!(answers(&fixture).await, "{kind:?}");
+        assert!(finds_old_page(&fixture).await, "{kind:?}");
         if kind == Kind::Remote {
             // It could not take its note away; nobody renews it, and here nobody waits until it is stale.
             let refused = fixture.run().await.unwrap_err().to_string();
@@ -157,13 +156,13 @@ async fn a_run_that_is_killed_leaves_the_old_index_and_is_gone_on_with() {
                 UpdateCollectionBuilder::new("docs").metadata(HashMap::from([("docent_run".to_owned(), note)]));
             client(&fixture).update_collection(update).await.unwrap();
         }
-        finishes(&fixture, 50, 101).await;
+        assert_finishes(&fixture, 50, 101).await;
     }
 }
 
 #[tokio::test]
-async fn two_runs_at_once_into_a_collection_do_not_meet() {
-    let fixture = grown(Kind::Remote).await;
+async fn a_second_run_into_the_same_collection_is_refused() {
+    let fixture = start_with_new_passages(Kind::Remote).await;
     fixture.gemini.on_batch(Reply::Unscripted).on_batch(Reply::Silence);
     let mut command = Command::new(env!("CARGO_BIN_EXE_docent"));
     command
@@ -179,12 +178,12 @@ async fn two_runs_at_once_into_a_collection_do_not_meet() {
     let id = first.id().unwrap().to_string();
     std::process::Command::new("kill").args(["-INT", &id]).status().unwrap();
     assert_eq!(within(first.wait()).await.unwrap().code(), Some(1));
-    finishes(&fixture, 50, 101).await;
+    assert_finishes(&fixture, 50, 101).await;
 }
 
 #[tokio::test]
-async fn a_generation_that_cannot_be_read_is_not_taken_for_none() {
-    let fixture = grown(Kind::Embedded).await;
+async fn a_generation_that_cannot_be_read_is_not_replaced() {
+    let fixture = start_with_new_passages(Kind::Embedded).await;
     let name = std::fs::read_to_string(fixture.data().join("current")).unwrap();
     std::fs::write(fixture.data().join("generations").join(&name).join("docent.json"), "{").unwrap();
     let other = Root { route_base: "/api".to_owned(), ..root() };
@@ -196,9 +195,9 @@ async fn a_generation_that_cannot_be_read_is_not_taken_for_none() {
 }
 
 #[tokio::test]
-async fn an_index_of_another_model_is_refused_with_what_to_set() {
+async fn an_index_of_another_model_is_refused_with_the_setting_to_change() {
     for kind in BOTH {
-        let mut fixture = grown(kind).await;
+        let mut fixture = start_with_new_passages(kind).await;
         fixture.set("EMBEDDING_MODEL", "gemini-embedding-2");
         let sentence = fixture.start_refusal().await;
         assert!(sentence.contains("EMBEDDING_MODEL=gemini-embedding-001"), "{kind:?}: {sentence}");
@@ -208,14 +207,14 @@ async fn an_index_of_another_model_is_refused_with_what_to_set() {
         assert!(refused.contains("EMBEDDING_MODEL=gemini-embedding-001"), "{kind:?}: {refused}");
         assert!(refused.contains(way), "{kind:?}: {refused}");
         fixture.set("EMBEDDING_MODEL", "gemini-embedding-001");
-        assert!(answers(&fixture).await, "{kind:?}");
+        assert!(finds_old_page(&fixture).await, "{kind:?}");
     }
 }
 
 #[tokio::test]
-async fn an_index_of_another_version_is_refused_with_what_to_do() {
+async fn an_index_of_another_version_is_refused_with_advice() {
     for kind in BOTH {
-        let mut fixture = grown(kind).await;
+        let mut fixture = start_with_new_passages(kind).await;
         let mut manifest = json!({"index_version": 1, "model": "gemini-embedding-001", "dimensions": 768});
         match kind {
             Kind::Embedded => {
@@ -238,7 +237,7 @@ async fn an_index_of_another_version_is_refused_with_what_to_do() {
             fixture.set("QDRANT_COLLECTION_NAME", "docs2");
         }
         assert_eq!(fixture.run().await.unwrap().embedded, 151, "{kind:?}");
-        assert!(answers(&fixture).await, "{kind:?}");
+        assert!(finds_old_page(&fixture).await, "{kind:?}");
     }
 }
 
@@ -264,7 +263,7 @@ async fn a_server_that_keeps_no_metadata_is_written_to_again_and_again() {
     fixture.qdrant.ignore_metadata(true);
     fixture.write("old.md", "# Old\n\nAncient words.\n");
     assert_eq!(fixture.run().await.unwrap().embedded, 1);
-    assert!(answers(&fixture).await);
+    assert!(finds_old_page(&fixture).await);
     fixture.write("new.md", "# New\n\nFresh words.\n");
     let again = fixture.run().await.unwrap();
     assert_eq!((again.embedded, again.kept), (1, 1));

@@ -19,7 +19,7 @@ const GERMAN: &str = "# Handbuch\n\nDie Häuser stehen am Wald.\n\n## Port\n\nDe
 const JAPANESE: &str = "# 設定\n\nポートは環境変数で変更できます。\n\n## エラー\n\nエラーにはコードとステータスがあります。\n\n\
     ## インストール\n\nバイナリをダウンロードして実行します。\n";
 
-/// Plain, misspelt, by a name in code, in other languages, and off the subject.
+/// Questions: plain, misspelt, by a name in code, in other languages, and off the subject.
 const QUESTIONS: [&str; 13] = [
     "How do I change the port?",
     "Which status does an error have?",
@@ -45,43 +45,44 @@ const FILTERS: [&[(&str, &str)]; 6] = [
     &[("version", "3.x"), ("language", "en")],
 ];
 
-fn labelled(base: &str, version: &str, language: &str) -> Root {
+fn root_with_labels(base: &str, version: &str, language: &str) -> Root {
     let some = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
     Root { route_base: base.to_owned(), version: some(version), language: some(language), ..root() }
 }
 
-/// A German and a Japanese page, each its own root.
-async fn two_languages(kind: Kind, model: &'static str) -> IndexFixture {
+/// Indexes a German and a Japanese page, each as a root of its own.
+async fn index_two_languages(kind: Kind, model: &'static str) -> IndexFixture {
     let mut fixture = IndexFixture::start(kind).await;
     fixture.set("EMBEDDING_MODEL", model);
     for (base, text, language) in [("/de", GERMAN, "de"), ("/ja", JAPANESE, "ja")] {
         fixture.write("page.md", text);
-        fixture.run_as(&labelled(base, "", language)).await.unwrap();
+        fixture.run_as(&root_with_labels(base, "", language)).await.unwrap();
     }
     fixture
 }
 
-/// The same and both folders of the repository.
-async fn library(kind: Kind, model: &'static str) -> IndexFixture {
-    let fixture = two_languages(kind, model).await;
+/// Indexes the two pages and both folders of the repository.
+async fn index_all_folders(kind: Kind, model: &'static str) -> IndexFixture {
+    let fixture = index_two_languages(kind, model).await;
     let stop = CancellationToken::new();
-    fixture.run_over(HANDBOOK.as_ref(), &labelled("/docs", "2.x", "en"), &stop).await.unwrap();
-    fixture.run_over(FIXTURE.as_ref(), &labelled("/fixture", "3.x", ""), &stop).await.unwrap();
+    fixture.run_over(HANDBOOK.as_ref(), &root_with_labels("/docs", "2.x", "en"), &stop).await.unwrap();
+    fixture.run_over(FIXTURE.as_ref(), &root_with_labels("/fixture", "3.x", ""), &stop).await.unwrap();
     fixture
 }
 
 #[tokio::test]
 async fn both_kinds_find_the_same_passages_in_the_same_order_offline() {
-    both_find_the_same("offline").await;
+    assert_both_find_the_same("offline").await;
 }
 
 #[tokio::test]
 async fn both_kinds_find_the_same_passages_in_the_same_order_with_dense_vectors() {
-    both_find_the_same("gemini-embedding-001").await;
+    assert_both_find_the_same("gemini-embedding-001").await;
 }
 
-async fn both_find_the_same(model: &'static str) {
-    let fixtures = [library(Kind::Embedded, model).await, library(Kind::Remote, model).await];
+async fn assert_both_find_the_same(model: &'static str) {
+    let fixtures =
+        [index_all_folders(Kind::Embedded, model).await, index_all_folders(Kind::Remote, model).await];
     let apps = [fixtures[0].app().await, fixtures[1].app().await];
     assert_eq!(apps[0].rag.index.description().points, apps[1].rag.index.description().points);
     let mut found = 0;
@@ -106,14 +107,14 @@ async fn both_find_the_same(model: &'static str) {
 #[tokio::test]
 async fn words_of_a_language_are_found_in_their_other_forms_and_without_spaces() {
     for kind in BOTH {
-        let fixture = two_languages(kind, "gemini-embedding-001").await;
+        let fixture = index_two_languages(kind, "gemini-embedding-001").await;
         for (question, language, best) in [
             ("Welches Haus?", "de", "/de/page"),
             ("Fehlermeldung", "de", "/de/page#fehler"),
             ("ダウンロード", "ja", "/ja/page#インストール"),
         ] {
             let found = fixture.find(question, &[("language", language)]).await;
-            assert_eq!(decoded(&found[0]), best, "{kind:?}: {question}: {found:?}");
+            assert_eq!(decode(&found[0]), best, "{kind:?}: {question}: {found:?}");
         }
     }
 }
@@ -123,17 +124,17 @@ async fn a_language_that_is_added_is_searched_in_its_forms_without_a_restart() {
     for kind in BOTH {
         let fixture = IndexFixture::start(kind).await;
         fixture.write("short.md", "Kurz.");
-        fixture.run_as(&labelled("/en", "", "en")).await.unwrap();
+        fixture.run_as(&root_with_labels("/en", "", "en")).await.unwrap();
         let app = fixture.app().await;
         fixture
             .write("long.md", "Am Rand von einem Wald steht ganz allein ein altes Haus mit vielen Fenstern.");
-        fixture.run_as(&labelled("/de", "", "de")).await.unwrap();
+        fixture.run_as(&root_with_labels("/de", "", "de")).await.unwrap();
         refresh(&app.rag.index).await;
         assert_eq!(search(&app, "Häuser", &[]).await[0].url, "/de/long", "{kind:?}");
     }
 }
 
-fn decoded(url: &str) -> String {
+fn decode(url: &str) -> String {
     percent_encoding::percent_decode_str(url).decode_utf8().unwrap().into_owned()
 }
 
@@ -152,7 +153,8 @@ async fn a_server_answers_from_a_new_index_without_a_restart() {
             refresh(&served.app.rag.index).await;
         }
         let (status, answer) = served.ask_json("frobnicator oil").await;
-        assert_eq!((status, answer["sources"].as_array().unwrap().len()), (200, 1), "{kind:?}");
+        assert_eq!(status, 200, "{kind:?}");
+        assert_eq!(answer["sources"].as_array().unwrap().len(), 1, "{kind:?}");
         assert_eq!(answer["sources"][0]["url"], "/docs/new", "{kind:?}");
     }
 }
@@ -195,7 +197,7 @@ async fn a_demo_of_a_folder_shows_the_headings_that_its_sources_name() {
     {
         let (_, answer) = served.ask_json(question).await;
         let url = answer["sources"][0]["url"].as_str().unwrap();
-        assert_eq!(decoded(url), format!("/docs/Tea time/grün#{anchor}"));
+        assert_eq!(decode(url), format!("/docs/Tea time/grün#{anchor}"));
         let response = served.http.get(served.url(url)).send().await.unwrap();
         assert_eq!(response.status(), 200);
         let html = response.text().await.unwrap();

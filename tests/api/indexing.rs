@@ -1,18 +1,18 @@
 //! Checks a run that writes an index, of either kind: what is embedded, what is kept, and what is stored.
 
 use docent::docs::Root;
-use serde_json::{Value, json};
-
-use crate::support::index_fixture::{BOTH, IndexFixture, Kind, root};
 use docent::retrieval::INDEX_VERSION;
 use qdrant_client::Qdrant;
 use qdrant_client::qdrant::{Modifier, ScrollPointsBuilder, vectors_config};
+use serde_json::{Value, json};
 
-/// Characters of ASCII text that surely are 2,048 tokens.
+use crate::support::index_fixture::{BOTH, IndexFixture, Kind, root};
+
+/// Longest ASCII text that is sent, in characters: at most 2,048 tokens.
 const MAX_ASCII: usize = 3 * 2_048;
 
 #[tokio::test]
-async fn a_batch_is_what_the_model_takes() {
+async fn a_batch_is_within_the_bounds_of_the_model() {
     for kind in BOTH {
         let fixture = IndexFixture::start(kind).await;
         fixture.write_sections("many.md", 130);
@@ -39,7 +39,7 @@ async fn a_batch_is_what_the_model_takes() {
 }
 
 #[tokio::test]
-async fn a_second_run_embeds_what_changed_and_deletes_what_is_gone() {
+async fn a_second_run_embeds_changed_passages_and_deletes_removed_ones() {
     for kind in BOTH {
         let fixture = IndexFixture::start(kind).await;
         let api = Root { route_base: "/api".to_owned(), ..root() };
@@ -88,7 +88,7 @@ async fn a_renamed_version_embeds_nothing_and_is_on_every_passage() {
 }
 
 #[tokio::test]
-async fn a_collection_is_created_with_both_vectors_what_made_them_and_indexes_for_filters() {
+async fn a_collection_is_created_with_both_vectors_a_manifest_and_indexes_for_filters() {
     let fixture = IndexFixture::start(Kind::Remote).await;
     fixture.write("a.md", "# A\n\nApples.\n");
     let keys = ["version", "language", "product"].map(str::to_owned).to_vec();
@@ -140,7 +140,7 @@ async fn values_of_the_front_matter_can_be_filtered_by() {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn what_a_folder_gave_stays_while_it_cannot_be_read() {
+async fn the_passages_of_a_folder_stay_while_it_cannot_be_read() {
     for kind in BOTH {
         let (fixture, elsewhere) = (IndexFixture::start(kind).await, tempfile::tempdir().unwrap());
         std::fs::write(elsewhere.path().join("far.md"), "Apples.").unwrap();

@@ -1,13 +1,14 @@
 //! Checks the rate limit of each client, behind proxies and without.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::support::app::{TestApp, spawn_with_fakes};
+use crate::support::app::{TestApp, read_json, spawn_with_fakes};
 use crate::support::binary::Binary;
 use crate::support::fake_gemini::FakeGemini;
 use crate::support::fake_qdrant::FakeQdrant;
+use crate::support::problem::assert_problem;
 
-/// Asks as a client whose proxies wrote this header; status, and seconds to wait.
+/// Asks as a client whose proxies wrote this header; returns the status, and the seconds to wait.
 async fn ask_through(app: &TestApp, forwarded: &str) -> (u16, Option<u64>) {
     let request = app.http.post(app.url("/chat")).header("x-forwarded-for", forwarded);
     let response = request.json(&json!({"query": "How?"})).send().await.unwrap();
@@ -16,7 +17,7 @@ async fn ask_through(app: &TestApp, forwarded: &str) -> (u16, Option<u64>) {
 }
 
 #[tokio::test]
-async fn a_client_that_asks_too_often_is_told_when_to_come_back_and_others_are_served() {
+async fn a_client_that_asks_too_often_learns_when_to_come_back_and_others_are_served() {
     let (app, gemini, _) = spawn_with_fakes(&[("RATE_LIMIT", "2"), ("TRUSTED_PROXIES", "1")]).await;
     for _ in 0..2 {
         assert_eq!(ask_through(&app, "203.0.113.7").await.0, 200);
@@ -33,9 +34,10 @@ async fn a_client_that_asks_too_often_is_told_when_to_come_back_and_others_are_s
     let response = app.http.get(app.url("/health")).header("x-forwarded-for", "203.0.113.7");
     assert_eq!(response.send().await.unwrap().status(), 200, "only questions count");
     let problem = app.http.post(app.url("/chat")).header("x-forwarded-for", "203.0.113.7");
-    let problem: Value = problem.json(&json!({"query": "How?"})).send().await.unwrap().json().await.unwrap();
-    assert_eq!((&problem["code"], &problem["retryable"]), (&json!("rate_limited"), &json!(true)));
-    assert!(problem["retry_after"].is_u64());
+    let problem = read_json(problem.json(&json!({"query": "How?"})).send().await.unwrap()).await;
+    assert_problem(&problem, 429, "rate_limited");
+    assert_eq!(problem.1["retryable"], true);
+    assert!(problem.1["retry_after"].is_u64());
 }
 
 #[tokio::test]

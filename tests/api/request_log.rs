@@ -8,18 +8,18 @@ use crate::support::app::spawn_demo;
 use crate::support::binary::Binary;
 use crate::support::fake_gemini::{FakeGemini, Reply, error, event, whole_answer};
 use crate::support::fake_qdrant::{Behaviour, FakeQdrant};
-use crate::support::wait::within;
+use crate::support::wait::{eventually, within};
 
-/// A server whose dependencies put line ends, colours and the key into what they say.
-async fn talkative(format: &str) -> (Binary, FakeGemini, FakeQdrant) {
+/// Starts the binary, which logs in a format.
+async fn start_logging(format: &str) -> (Binary, FakeGemini, FakeQdrant) {
     let gemini = FakeGemini::start().await;
     let qdrant = FakeQdrant::with(Behaviour::default()).await;
     let server = Binary::serve(&gemini.url(), &qdrant.url(), &[("LOG_FORMAT", format)]).await;
     (server, gemini, qdrant)
 }
 
-/// Sends hostile requests and waits for the line of the last one: the lines since the start.
-async fn provoke(server: &Binary, gemini: &FakeGemini, qdrant: &FakeQdrant) -> Vec<String> {
+/// Sends requests with hostile texts, and gets hostile texts from the dependencies; returns the lines logged meanwhile.
+async fn send_hostile_requests(server: &Binary, gemini: &FakeGemini, qdrant: &FakeQdrant) -> Vec<String> {
     let before = server.log_lines().len();
     let forged = "x\r\n2026-01-01T00:00:00Z  INFO forged: line\u{1b}[31m AIza-secret \u{2028}\u{202e} y";
     let failure = json!({"error": {"code": 500, "message": forged, "status": forged}}).to_string();
@@ -45,7 +45,7 @@ async fn provoke(server: &Binary, gemini: &FakeGemini, qdrant: &FakeQdrant) -> V
     let request = reqwest::Client::new().post(format!("{}/chat", server.url)).json(&unknown);
     assert_eq!(request.send().await.unwrap().status(), 422);
     let widget = reqwest::get(format!("{}/widget.js", server.url)).await.unwrap();
-    assert_eq!(widget.status(), 200); // It has no line: every page of a site asks for it.
+    assert_eq!(widget.status(), 200); // The widget has no line: every page of a site asks for it.
     let address = server.url.trim_start_matches("http://");
     for first in ["GET /%0d%0aforged%1b[31m?a=forged HTTP/1.1", "FORGED /x HTTP/1.1"] {
         let mut socket = TcpStream::connect(address).await.unwrap();
@@ -60,20 +60,15 @@ async fn provoke(server: &Binary, gemini: &FakeGemini, qdrant: &FakeQdrant) -> V
         .send()
         .await
         .unwrap();
-    within(async {
-        while !server.log_lines().iter().any(|line| line.contains("last")) {
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-        }
-    })
-    .await;
+    eventually(async || server.log_lines().iter().any(|line| line.contains("last"))).await;
     server.log_lines()[before..].to_vec()
 }
 
 #[tokio::test]
-async fn nothing_from_outside_makes_a_log_line_or_gets_a_secret_into_one() {
+async fn no_text_from_outside_makes_a_log_line_or_puts_a_secret_into_one() {
     for format in ["json", "pretty"] {
-        let (server, gemini, qdrant) = talkative(format).await;
-        let lines = provoke(&server, &gemini, &qdrant).await;
+        let (server, gemini, qdrant) = start_logging(format).await;
+        let lines = send_hostile_requests(&server, &gemini, &qdrant).await;
         for line in &lines {
             let stamp =
                 if format == "json" { line.starts_with("{\"timestamp\":") } else { line.starts_with("20") };
@@ -94,9 +89,9 @@ async fn nothing_from_outside_makes_a_log_line_or_gets_a_secret_into_one() {
 }
 
 #[tokio::test]
-async fn the_line_of_a_request_tells_its_stages_and_its_trace_and_retries_have_its_id() {
+async fn the_line_of_a_request_has_its_stages_and_its_trace_and_retries_have_its_id() {
     let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
-    let (server, gemini, _qdrant) = talkative("json").await;
+    let (server, gemini, _qdrant) = start_logging("json").await;
     gemini.on_embed(error(503, "UNAVAILABLE", json!([]))).on_generate(error(503, "UNAVAILABLE", json!([])));
     let request = reqwest::Client::new().post(format!("{}/chat", server.url)).header("x-request-id", "mine");
     let request = request.header("accept", "text/event-stream").header("traceparent", trace);
@@ -125,7 +120,7 @@ async fn the_line_of_a_request_tells_its_stages_and_its_trace_and_retries_have_i
 }
 
 #[tokio::test]
-async fn a_sane_request_id_is_taken_over_and_any_other_is_replaced() {
+async fn a_sane_request_id_is_echoed_and_any_other_is_replaced() {
     let app = spawn_demo().await;
     let echoed = async |id: &str| {
         let response = app.http.get(app.url("/health")).header("x-request-id", id).send().await.unwrap();

@@ -6,21 +6,22 @@ use serde_json::json;
 
 use crate::support::app::spawn_with_fakes;
 use crate::support::fake_gemini::{Reply, error, event, finish_event, gate, text_event};
+use crate::support::problem::assert_answer;
 
 #[tokio::test]
-async fn what_fails_twice_and_then_works_is_no_failure() {
+async fn a_call_that_fails_twice_and_then_works_is_no_failure() {
     let (app, gemini, _) = spawn_with_fakes(&[]).await;
     for _ in 0..2 {
         gemini.on_embed(error(503, "UNAVAILABLE", json!([])));
         gemini.on_generate(error(503, "UNAVAILABLE", json!([])));
     }
-    let (status, answer) = app.ask_json("How?").await;
-    assert_eq!((status, &answer["response"]), (200, &json!("Hello [1].")));
-    assert_eq!((gemini.sent(":embedContent").len(), gemini.sent(":streamGenerateContent").len()), (3, 3));
+    assert_answer(&app.ask_json("How?").await, "Hello [1].");
+    assert_eq!(gemini.sent(":embedContent").len(), 3);
+    assert_eq!(gemini.sent(":streamGenerateContent").len(), 3);
 }
 
 #[tokio::test]
-async fn a_wait_the_service_asks_for_is_kept() {
+async fn a_retry_waits_as_long_as_gemini_asks() {
     let (app, gemini, _) = spawn_with_fakes(&[]).await;
     gemini.on_embed(error(429, "RESOURCE_EXHAUSTED", json!([{"retryDelay": "0.9s"}])));
     let began = std::time::Instant::now();
@@ -30,7 +31,7 @@ async fn a_wait_the_service_asks_for_is_kept() {
 }
 
 #[tokio::test]
-async fn what_may_pass_before_the_first_token_is_asked_once_more() {
+async fn a_fault_before_the_first_token_is_retried_once() {
     let object = json!({"error": {"code": 503, "message": "m", "status": "UNAVAILABLE"}});
     let first = [
         ("STOP without text", Reply::Chunks(vec![finish_event("STOP")])),
@@ -58,5 +59,5 @@ async fn white_space_alone_is_no_answer() {
     let (app, gemini, _) = spawn_with_fakes(&[]).await;
     gemini.on_generate(Reply::Chunks(vec![text_event("\n"), text_event(" "), finish_event("STOP")]));
     let (_, answer) = app.ask_json("How?").await;
-    assert_eq!(answer["response"], "Hello [1].", "it was not asked once more");
+    assert_eq!(answer["response"], "Hello [1].", "Gemini was not asked once more");
 }

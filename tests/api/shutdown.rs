@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 use crate::support::app::spawn_with_fakes;
 #[cfg(feature = "embedded")]
 use crate::support::binary::Binary;
-use crate::support::fake_gemini::{Reply, finish_event, gate, text_event};
+use crate::support::fake_gemini::{DIMENSIONS, Reply, embedding, finish_event, gate, text_event};
 use crate::support::wait::{eventually, within};
 
 #[tokio::test]
@@ -41,9 +41,7 @@ async fn an_answer_that_outlives_the_grace_ends_with_an_error() {
     let (app, gemini, _) = spawn_with_fakes(&[("SHUTDOWN_GRACE", "200ms")]).await;
     let (chunks, reply) = gate();
     gemini.on_generate(reply);
-    gemini.on_embed(crate::support::fake_gemini::embedding(&json!(
-        vec![1.0; crate::support::fake_gemini::DIMENSIONS]
-    )));
+    gemini.on_embed(embedding(&json!(vec![1.0; DIMENSIONS])));
     gemini.on_embed(Reply::Silence);
     let mut stream = app.ask_stream("How?").await;
     stream.head().await;
@@ -53,7 +51,8 @@ async fn an_answer_that_outlives_the_grace_ends_with_an_error() {
     eventually(async || gemini.open_streams() == 2).await;
     app.stop();
     let events = within(stream.remaining_events()).await;
-    assert_eq!((events[0].name.as_str(), &events[0].data["code"]), ("error", &json!("overloaded")));
+    assert_eq!(events[0].name, "error");
+    assert_eq!(events[0].outcome(), "overloaded");
     assert_eq!(within(json).await.unwrap(), 503);
     app.wait_until_stopped().await;
     within(gemini.wait_until_closed()).await;

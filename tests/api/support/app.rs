@@ -29,7 +29,14 @@ pub struct TestApp {
 
 /// Starts the offline demo.
 pub async fn spawn_demo() -> TestApp {
-    spawn(Config::demo(&test_vars(&[]), demo_config(None)).unwrap()).await
+    spawn_demo_with(|_| ()).await
+}
+
+/// Starts the offline demo with a change to its configuration.
+pub async fn spawn_demo_with(change: impl FnOnce(&mut Config)) -> TestApp {
+    let mut config = Config::demo(&test_vars(&[]), demo_config(None)).unwrap();
+    change(&mut config);
+    spawn(config).await
 }
 
 /// Describes a demo of a folder, or of the handbook.
@@ -85,6 +92,11 @@ impl TestApp {
     /// Returns the address of a path.
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
+    }
+
+    /// Sends a `GET` and returns the response.
+    pub async fn get(&self, path: &str) -> reqwest::Response {
+        self.http.get(self.url(path)).send().await.unwrap()
     }
 
     /// Sends a body to `POST /chat` for JSON.

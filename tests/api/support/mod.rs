@@ -11,6 +11,7 @@ pub mod fake_qdrant;
 pub mod faulty_proxy;
 #[cfg(feature = "embedded")]
 pub mod index_fixture;
+pub mod problem;
 pub mod stream;
 pub mod wait;
 pub mod word_vector;

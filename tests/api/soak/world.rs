@@ -1,16 +1,11 @@
-//! Runs chaos: mixed load against the binary while its dependencies break at random and its readers come and go.
-//!
-//! `tests/soak.sh` runs it for ten minutes; among the other tests it takes ten seconds. `SOAK_SECONDS` and `SOAK_SEED` set
-//! its length and its dice, `DOCENT_BIN` another binary.
+//! Holds the server under load, the chaos among its dependencies, and its readers.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::sync::Mutex;
 
 use crate::support::app::post_head;
 use crate::support::binary::Binary;
@@ -19,55 +14,56 @@ use crate::support::fake_qdrant::FakeQdrant;
 use crate::support::faulty_proxy::{Fault, FaultyProxy};
 use crate::support::wait::eventually;
 
-const PERMITS: usize = 64;
-/// Readers at a time, more than there are permits.
-const READERS: u64 = 96;
-/// Longest a request may take: `ANSWER_TIMEOUT` below, and what a busy machine adds.
-const LONGEST: Duration = Duration::from_secs(25);
-/// Memory that may be kept after the load: what allocators and pools do not give back.
-const KEPT_BYTES: u64 = 32 << 20;
+pub(super) const PERMITS: usize = 64;
+/// Readers at a time; there are fewer permits.
+pub(super) const READERS: u64 = 96;
+/// Longest time of a request: `ANSWER_TIMEOUT` below, and the delays of a busy machine.
+pub(super) const LONGEST: Duration = Duration::from_secs(25);
+/// Memory that may be kept after the load: allocators and pools do not give everything back.
+pub(super) const KEPT_BYTES: u64 = 32 << 20;
 
-/// Dice that fall alike for the same seed.
-struct Dice(u64);
+/// Rolls dice, which fall alike for the same seed.
+pub(super) struct Dice(pub(super) u64);
 
 impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
+    pub(super) fn roll(&mut self, sides: u64) -> u64 {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % sides
     }
 }
 
-/// Everything that is under load.
-struct World {
-    server: Binary,
-    gemini: FakeGemini,
-    qdrant: FakeQdrant,
-    to_gemini: FaultyProxy,
-    to_qdrant: FaultyProxy,
-    stop: AtomicBool,
-    counts: Counts,
-    /// The questions whose answers were read to the end.
-    read: std::sync::Mutex<Vec<String>>,
+/// Holds the server under load, its dependencies and the counts.
+pub(super) struct World {
+    pub(super) server: Binary,
+    pub(super) gemini: FakeGemini,
+    pub(super) qdrant: FakeQdrant,
+    pub(super) to_gemini: FaultyProxy,
+    pub(super) to_qdrant: FaultyProxy,
+    pub(super) stop: AtomicBool,
+    pub(super) counts: Counts,
+    /// Questions whose answers were read to the end.
+    pub(super) read: std::sync::Mutex<Vec<String>>,
 }
 
 #[derive(Default)]
-struct Counts {
-    requests: AtomicU64,
-    answered: AtomicU64,
-    failed: AtomicU64,
-    shed: AtomicU64,
-    left: AtomicU64,
-    faults: AtomicU64,
+pub(super) struct Counts {
+    pub(super) requests: AtomicU64,
+    pub(super) answered: AtomicU64,
+    pub(super) failed: AtomicU64,
+    pub(super) shed: AtomicU64,
+    pub(super) left: AtomicU64,
+    pub(super) faults: AtomicU64,
     /// Milliseconds of the slowest failure.
-    slowest: AtomicU64,
+    pub(super) slowest: AtomicU64,
 }
 
-fn count(counter: &AtomicU64) {
+/// Adds one to a counter.
+pub(super) fn count(counter: &AtomicU64) {
     counter.fetch_add(1, Ordering::SeqCst);
 }
 
 impl World {
-    async fn new() -> Self {
+    pub(super) async fn new() -> Self {
         let (gemini, qdrant) = (FakeGemini::start().await, FakeQdrant::start().await);
         let (to_gemini, to_qdrant) = (FaultyProxy::start(&gemini.url()), FaultyProxy::start(&qdrant.url()));
         let permits = PERMITS.to_string();
@@ -97,7 +93,7 @@ impl World {
         }
     }
 
-    fn stopped(&self) -> bool {
+    pub(super) fn stopped(&self) -> bool {
         self.stop.load(Ordering::SeqCst)
     }
 
@@ -105,8 +101,8 @@ impl World {
         self.server.url.trim_start_matches("http://")
     }
 
-    /// Anonymous memory and open files of the server.
-    fn holds(&self) -> (u64, usize) {
+    /// Returns the anonymous memory and the number of open files of the server.
+    pub(super) fn memory_and_files(&self) -> (u64, usize) {
         let process = format!("/proc/{}", self.server.child.id().unwrap());
         let status = std::fs::read_to_string(format!("{process}/status")).unwrap();
         let line = status.lines().find(|line| line.starts_with("RssAnon:")).unwrap();
@@ -114,14 +110,14 @@ impl World {
         (kilobytes * 1024, std::fs::read_dir(format!("{process}/fd")).unwrap().count())
     }
 
-    async fn open_answers(&self) -> usize {
+    pub(super) async fn open_answers(&self) -> usize {
         let text = reqwest::get(format!("{}/metrics", self.server.url)).await.unwrap().text().await.unwrap();
         let line = text.lines().find(|line| line.starts_with("docent_open_answers ")).unwrap();
         line.rsplit(' ').next().unwrap().parse().unwrap()
     }
 
-    /// Breaks one thing or another, now and then.
-    async fn chaos(&self, mut dice: Dice) {
+    /// Breaks a dependency at random, now and then.
+    pub(super) async fn break_things(&self, mut dice: Dice) {
         let wire_faults = [
             Fault::Close,
             Fault::Reset,
@@ -153,14 +149,14 @@ impl World {
         self.heal().await;
     }
 
-    async fn heal(&self) {
+    pub(super) async fn heal(&self) {
         self.to_gemini.heal().await;
         self.to_qdrant.heal().await;
         self.qdrant.change(|behaviour| (behaviour.frozen, behaviour.query_error) = (false, None));
     }
 
-    /// One reader after another, each as it likes.
-    async fn readers(&self, number: u64, mut dice: Dice) {
+    /// Runs one reader after another, each of a random kind.
+    pub(super) async fn run_readers(&self, number: u64, mut dice: Dice) {
         let mut question = 0;
         while !self.stopped() {
             question += 1;
@@ -171,14 +167,14 @@ impl World {
                 0..=2 => self.read(&nonce, "application/json", began).await,
                 3..=5 => self.read(&nonce, "text/event-stream", began).await,
                 6 => self.leave(&nonce, &mut dice).await,
-                _ => self.misbehave(&nonce, &mut dice).await,
+                _ => self.send_garbage(&nonce, &mut dice).await,
             }
             assert!(began.elapsed() < LONGEST, "{nonce} took {:?}", began.elapsed());
             tokio::time::sleep(Duration::from_millis(dice.roll(20))).await;
         }
     }
 
-    async fn open(&self, nonce: &str, accept: &str) -> Option<TcpStream> {
+    pub(super) async fn open(&self, nonce: &str, accept: &str) -> Option<TcpStream> {
         let mut socket = TcpStream::connect(self.address()).await.ok()?;
         let body = json!({"query": format!("How? {nonce}")}).to_string();
         let request =
@@ -188,8 +184,8 @@ impl World {
         Some(socket)
     }
 
-    /// Reads to the end: one clear outcome, and no other reader's words.
-    async fn read(&self, nonce: &str, accept: &str, began: Instant) {
+    /// Reads an answer to the end, and checks that it has one clear outcome and no other reader's words.
+    pub(super) async fn read(&self, nonce: &str, accept: &str, began: Instant) {
         let mut socket = self.open(nonce, accept).await.expect("the server takes connections");
         let mut bytes = Vec::new();
         socket.read_to_end(&mut bytes).await.unwrap();
@@ -215,7 +211,7 @@ impl World {
         }
     }
 
-    /// Leaves in the middle, or reads nothing for a while first.
+    /// Leaves in the middle of an answer, after reading nothing for a while.
     async fn leave(&self, nonce: &str, dice: &mut Dice) {
         count(&self.counts.left);
         let Some(mut socket) = self.open(nonce, "text/event-stream").await else { return };
@@ -231,8 +227,8 @@ impl World {
         }
     }
 
-    /// How long after its reader has left a question's call upstream is closed, as the fakes see it.
-    async fn leaving(&self, stage: &str, accept: &str, number: usize) -> Duration {
+    /// Returns the time from a reader's leaving to the end of the call upstream, as the fakes see it.
+    pub(super) async fn time_to_close(&self, stage: &str, accept: &str, number: usize) -> Duration {
         let (chunks, reply) = gate();
         match stage {
             "embed" => _ = self.gemini.on_embed(Reply::Silence),
@@ -258,8 +254,8 @@ impl World {
         took
     }
 
-    /// Sends what is no question.
-    async fn misbehave(&self, nonce: &str, dice: &mut Dice) {
+    /// Sends bytes that are no question.
+    async fn send_garbage(&self, nonce: &str, dice: &mut Dice) {
         let Ok(mut socket) = TcpStream::connect(self.address()).await else { return };
         let head = "POST /chat HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n";
         let sent = match dice.roll(4) {
@@ -274,13 +270,14 @@ impl World {
     }
 }
 
-/// The texts of the `token` events of a stream, joined.
+/// Returns the texts of the `token` events of a stream, joined.
 fn text_of(stream: &str) -> String {
     let tokens = stream.split("event: token\ndata: ").skip(1);
     let token = |frame: &str| serde_json::from_str::<Value>(frame.lines().next()?).ok();
     tokens.filter_map(token).filter_map(|token| token["text"].as_str().map(str::to_owned)).collect()
 }
 
+/// Picks an answer to an embedding, at random.
 fn embed_reply(dice: &mut Dice) -> Reply {
     let plain = |body: &str| Reply::Plain(200, "application/json", body.as_bytes().to_vec());
     match dice.roll(6) {
@@ -292,6 +289,7 @@ fn embed_reply(dice: &mut Dice) -> Reply {
     }
 }
 
+/// Picks an answer to a generation, at random.
 fn generate_reply(dice: &mut Dice) -> Reply {
     match dice.roll(12) {
         0 => error(503, "UNAVAILABLE", json!([])),
@@ -312,171 +310,5 @@ fn generate_reply(dice: &mut Dice) -> Reply {
             reply
         }
         _ => Reply::Unscripted,
-    }
-}
-
-fn seconds() -> u64 {
-    std::env::var("SOAK_SECONDS").ok().map_or(10, |seconds| seconds.parse().unwrap())
-}
-
-fn seed() -> u64 {
-    let clock = || std::time::UNIX_EPOCH.elapsed().unwrap().as_secs();
-    std::env::var("SOAK_SEED").ok().map_or_else(clock, |seed| seed.parse().unwrap())
-}
-
-fn mebibytes(bytes: u64) -> f64 {
-    bytes as f64 / f64::from(1 << 20)
-}
-
-/// The middle and the 99th of a hundred.
-fn quantiles(times: &mut [Duration]) -> String {
-    times.sort_unstable();
-    format!("p50 {:.1?}, p99 {:.1?}", times[times.len() / 2], times[times.len() * 99 / 100])
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_is_lost_or_left_behind_whatever_breaks() {
-    let (seconds, seed) = (seconds(), seed());
-    println!("SOAK_SECONDS={seconds} SOAK_SEED={seed}");
-    let world = Arc::new(World::new().await);
-    world.read("nonce-warm-up0", "application/json", Instant::now()).await;
-    let start = world.holds();
-    let began = Instant::now();
-    let peak = Arc::new(Mutex::new(start));
-    let mut tasks = tokio::task::JoinSet::new();
-    for number in 0..READERS {
-        let world = Arc::clone(&world);
-        tasks.spawn(async move { world.readers(number, Dice(seed ^ (number << 32))).await });
-    }
-    tasks.spawn({
-        let world = Arc::clone(&world);
-        async move { world.chaos(Dice(seed)).await }
-    });
-    tasks.spawn({
-        let (world, peak) = (Arc::clone(&world), Arc::clone(&peak));
-        async move {
-            while !world.stopped() {
-                let (memory, files) = world.holds();
-                let mut peak = peak.lock().await;
-                *peak = (peak.0.max(memory), peak.1.max(files));
-                drop(peak);
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-        }
-    });
-    let mut course = Vec::new();
-    let step = Duration::from_secs(seconds).div_f64(10.0);
-    for tenth in 1..=10 {
-        let until = began + step * tenth;
-        tokio::select! {
-            ended = tasks.join_next() => ended.unwrap().unwrap(),
-            () = tokio::time::sleep_until(until.into()) => {}
-        }
-        let health = reqwest::get(format!("{}/health", world.server.url)).await.unwrap();
-        assert_eq!(health.status(), 200);
-        course.push(format!("{:.1}", mebibytes(world.holds().0)));
-    }
-    world.stop.store(true, Ordering::SeqCst);
-    while let Some(ended) = tasks.join_next().await {
-        ended.unwrap();
-    }
-    eventually(async || world.open_answers().await == 0).await;
-    world.gemini.clear_scripts();
-    eventually(async || {
-        let question = reqwest::Client::new().post(format!("{}/chat", world.server.url));
-        question.json(&json!({"query": "How? nonce-last-one"})).send().await.unwrap().status() == 200
-    })
-    .await;
-    // What is left are connections that are kept for the next question; cut, they must all go.
-    world.heal().await;
-    eventually(async || world.holds().1 <= start.1 + 4).await;
-    let (end, peak) = (world.holds(), *peak.lock().await);
-    let of = |counter: &AtomicU64| counter.load(Ordering::SeqCst);
-    let Counts { requests, answered, failed, shed, left, faults, slowest } = &world.counts;
-    println!(
-        "{} requests: {} answered, {} failed, {} shed, {} left; {} faults; slowest failure {} ms",
-        of(requests),
-        of(answered),
-        of(failed),
-        of(shed),
-        of(left),
-        of(faults),
-        of(slowest)
-    );
-    println!("memory at each tenth of the time, MiB: {}", course.join(", "));
-    println!(
-        "memory {:.1} MiB at the start, {:.1} at the peak, {:.1} at the end; open files {}, {}, {}",
-        mebibytes(start.0),
-        mebibytes(peak.0),
-        mebibytes(end.0),
-        start.1,
-        peak.1,
-        end.1
-    );
-    assert!(of(answered) > 0 && of(failed) > 0, "the load was no mixture");
-    assert!(end.0 <= start.0 + KEPT_BYTES, "memory has grown from {} to {} bytes", start.0, end.0);
-    let panics: Vec<String> =
-        world.server.log_lines().into_iter().filter(|line| line.contains("panicked")).collect();
-    assert!(panics.is_empty(), "{panics:?}");
-    let mut logged: Vec<String> = Vec::new();
-    for line in world.server.log_events().iter().filter(|line| line["route"] == "/chat") {
-        logged.extend(line["request_id"].as_str().filter(|id| id.starts_with("nonce-")).map(str::to_owned));
-    }
-    let lines = logged.len();
-    logged.sort_unstable();
-    logged.dedup();
-    assert_eq!(logged.len(), lines, "a request has two lines in the log");
-    let mut read = world.read.lock().unwrap().clone();
-    read.retain(|nonce| logged.binary_search(nonce).is_err());
-    assert!(read.is_empty(), "requests without a line in the log: {read:?}");
-}
-
-/// Figures, not a promise: `tests/soak.sh` prints them.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "measures; tests/soak.sh runs it"]
-async fn figures_of_leaving_and_of_shedding() {
-    let world = Arc::new(World::new().await);
-    let mut all = Vec::new();
-    for stage in ["embed", "retrieve", "generate, before a token", "generate, after a token"] {
-        for accept in ["application/json", "text/event-stream"] {
-            let mut gone = Vec::new();
-            for number in 0..100 {
-                gone.push(world.leaving(stage, accept, number).await);
-            }
-            all.extend(&gone);
-            println!("reader gone, upstream closed: {stage}, {accept}: {}", quantiles(&mut gone));
-        }
-    }
-    println!("reader gone, upstream closed: {} times: {}", all.len(), quantiles(&mut all));
-
-    world.gemini.set_pause(Duration::from_millis(50));
-    for (name, readers) in [("at half the permits", PERMITS / 2), ("at 4 times the permits", PERMITS * 4)] {
-        let asked = (0..readers).map(|reader| {
-            let world = Arc::clone(&world);
-            async move {
-                let mut took = Vec::new();
-                for round in 0..20 {
-                    let began = Instant::now();
-                    let nonce = format!("nonce-{reader:04}{round:04}");
-                    let mut socket = world.open(&nonce, "application/json").await.unwrap();
-                    let mut bytes = Vec::new();
-                    socket.read_to_end(&mut bytes).await.unwrap();
-                    let response = String::from_utf8(bytes).unwrap();
-                    let body = response.split_once("\r\n\r\n").unwrap().1;
-                    let body: Value = serde_json::from_str(body).unwrap();
-                    took.push((body["code"] == "overloaded", body["status"] == "answered", began.elapsed()));
-                }
-                took
-            }
-        });
-        let took: Vec<_> = futures::future::join_all(asked).await.concat();
-        let mut admitted: Vec<Duration> =
-            took.iter().filter(|(_, ok, _)| *ok).map(|(.., took)| *took).collect();
-        let mut shed: Vec<Duration> = took.iter().filter(|(shed, ..)| *shed).map(|(.., took)| *took).collect();
-        println!("{name}: {} asked, {} admitted, {}", took.len(), admitted.len(), quantiles(&mut admitted));
-        if !shed.is_empty() {
-            println!("{name}: {} shed, {}", shed.len(), quantiles(&mut shed));
-        }
-        assert_eq!(admitted.len() + shed.len(), took.len(), "{name}: something else came");
     }
 }
