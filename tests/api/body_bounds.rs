@@ -6,7 +6,8 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::support::app::{post_head, spawn_demo, spawn_with_fakes};
+use crate::support::app::{post_head, spawn_demo, spawn_demo_with, spawn_with_fakes};
+use crate::support::problem::assert_problem;
 use crate::support::wait::{eventually, within};
 
 #[tokio::test]
@@ -45,6 +46,17 @@ async fn a_client_that_sends_too_much_without_waiting_still_reads_why() {
 }
 
 #[tokio::test]
+async fn a_body_that_never_comes_counts_as_cut_off() {
+    let app = spawn_demo_with(|config| config.http_limits.body_timeout = Duration::from_millis(200)).await;
+    let mut socket = TcpStream::connect(&app.address).await.unwrap();
+    let request = format!("{}{{", post_head(9, "Connection: close"));
+    socket.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    within(socket.read_to_string(&mut answer)).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 400") && answer.contains("malformed_json"), "{answer}");
+}
+
+#[tokio::test]
 async fn the_time_a_body_takes_counts() {
     let (app, gemini, _) = spawn_with_fakes(&[("ANSWER_TIMEOUT", "200ms")]).await;
     let mut socket = TcpStream::connect(&app.address).await.unwrap();
@@ -61,7 +73,7 @@ async fn the_time_a_body_takes_counts() {
 }
 
 #[tokio::test]
-async fn bodies_that_do_not_come_fill_no_memory_and_make_room_when_they_are_given_up() {
+async fn bodies_that_do_not_come_fill_no_memory_and_make_room_when_they_end() {
     let app = spawn_demo().await;
     let mut slow = Vec::new();
     for _ in 0..64 {
@@ -70,14 +82,14 @@ async fn bodies_that_do_not_come_fill_no_memory_and_make_room_when_they_are_give
         slow.push(socket);
     }
     eventually(async || app.ask_json("How?").await.0 == 503).await;
-    assert_eq!(app.ask_json("How?").await.1["code"], "overloaded");
-    assert_eq!(app.http.get(app.url("/health")).send().await.unwrap().status(), 200);
+    assert_problem(&app.ask_json("How?").await, 503, "overloaded");
+    assert_eq!(app.get("/health").await.status(), 200);
     drop(slow);
     eventually(async || app.ask_json("How?").await.0 == 200).await;
 }
 
 #[tokio::test]
-async fn who_is_refused_before_the_body_was_read_still_reads_why() {
+async fn a_client_refused_before_its_body_was_read_still_reads_why() {
     let (app, ..) = spawn_with_fakes(&[("RATE_LIMIT", "1")]).await;
     assert_eq!(app.ask_json("How?").await.0, 200);
     let length = 1024 * 1024;

@@ -83,3 +83,19 @@ async fn metrics_count_what_happened_behind_their_token() {
         "a label holds what came from outside\n{text}"
     );
 }
+
+#[tokio::test]
+async fn each_file_counts_under_its_own_route_and_unknown_ones_under_none() {
+    let (gemini, qdrant) = (FakeGemini::start().await, FakeQdrant::start().await);
+    let server = Binary::serve(&gemini.url(), &qdrant.url(), &[]).await;
+    let get =
+        async |path: &str| reqwest::get(format!("{}{path}", server.url)).await.unwrap().text().await.unwrap();
+    for path in ["/widget.js", "/widget/chat.js", "/widget/nonce-1.js"] {
+        get(path).await;
+    }
+    let counts = get("/metrics").await;
+    for route in ["/widget.js", "/widget/chat.js", "(none)"] {
+        assert!(counts.contains(&format!("route=\"{route}\"")), "no {route} in {counts}");
+    }
+    assert!(!counts.contains("nonce-1"), "{counts}");
+}

@@ -1,14 +1,17 @@
 //! Checks what stops the start, with which sentence, and what does not.
 
+use std::time::Duration;
+
 use docent::app::App;
 use docent::config::Config;
 use docent::startup::StartError;
 use serde_json::{Value, json};
 
-use crate::support::app::{production_vars, spawn, spawn_app};
+use crate::support::app::{production_vars, spawn_app};
 use crate::support::fake_gemini::{DIMENSIONS, FakeGemini, Reply, error};
 use crate::support::fake_qdrant::{Behaviour, FakeQdrant};
-use crate::support::wait::within;
+use crate::support::faulty_proxy::{Fault, FaultyProxy};
+use crate::support::wait::{PATIENCE, eventually, within};
 
 #[tokio::test]
 async fn a_refused_key_or_model_stops_the_start_by_the_name_of_its_setting() {
@@ -54,8 +57,8 @@ async fn a_gemini_that_is_busy_or_offers_no_models_route_does_not_stop_the_start
     }
 }
 
-/// Why the server does not start.
-async fn refusal(behaviour: Behaviour, settings: &[(&str, &str)]) -> String {
+/// Returns the sentence with which the server refuses to start.
+async fn start_refusal(behaviour: Behaviour, settings: &[(&str, &str)]) -> String {
     let (gemini, qdrant) = (FakeGemini::start().await, FakeQdrant::with(behaviour).await);
     let config = Config::serve(&production_vars(&gemini, &qdrant, settings)).unwrap();
     match within(App::build(config)).await {
@@ -64,11 +67,11 @@ async fn refusal(behaviour: Behaviour, settings: &[(&str, &str)]) -> String {
     }
 }
 
-/// A collection, settings, and what the sentence must name.
+/// Holds a collection, settings, and the parts of the sentence that refuses them.
 type Refused = (Behaviour, &'static [(&'static str, &'static str)], &'static [&'static str]);
 
 #[tokio::test]
-async fn a_collection_that_cannot_work_stops_the_start_with_what_to_do() {
+async fn a_collection_that_cannot_work_stops_the_start_with_advice() {
     let named =
         |names: &[&str]| names.iter().map(|name| ((*name).to_owned(), DIMENSIONS as u64)).collect::<Vec<_>>();
     let cases: [Refused; 7] = [
@@ -101,7 +104,7 @@ async fn a_collection_that_cannot_work_stops_the_start_with_what_to_do() {
         ),
     ];
     for (behaviour, settings, parts) in cases {
-        let sentence = refusal(behaviour, settings).await;
+        let sentence = start_refusal(behaviour, settings).await;
         for part in parts {
             assert!(sentence.contains(part), "no {part:?} in: {sentence}");
         }
@@ -109,14 +112,34 @@ async fn a_collection_that_cannot_work_stops_the_start_with_what_to_do() {
 }
 
 #[tokio::test]
-async fn an_unreachable_dependency_is_told_apart_from_a_wrong_setting() {
+async fn a_server_that_comes_up_during_the_start_is_found() {
     let (gemini, qdrant) = (FakeGemini::start().await, FakeQdrant::start().await);
-    let vars = production_vars(&gemini, &qdrant, &[("QDRANT_URL", "http://127.0.0.1:1")]);
-    let building = tokio::spawn(App::build(Config::serve(&vars).unwrap()));
-    // It keeps trying: a server that comes up meanwhile is found.
-    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
-    assert!(!building.is_finished());
-    building.abort();
-    let vars = production_vars(&gemini, &qdrant, &[]);
-    spawn(Config::serve(&vars).unwrap()).await;
+    let proxy = FaultyProxy::start(&qdrant.url());
+    proxy.break_for("", Fault::Close).await;
+    let url = proxy.url();
+    let mut config = Config::serve(&production_vars(&gemini, &qdrant, &[("QDRANT_URL", &url)])).unwrap();
+    config.start_patience = 10 * PATIENCE;
+    let building = tokio::spawn(App::build(config));
+    eventually(async || proxy.open_connections() + proxy.closed_connections() > 0).await;
+    assert!(!building.is_finished(), "the start has not waited for Qdrant");
+    proxy.heal().await;
+    within(building).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_server_that_stays_out_of_reach_is_no_wrong_setting() {
+    let (gemini, qdrant) = (FakeGemini::start().await, FakeQdrant::start().await);
+    // No other test can be given this port.
+    let nobody = "http://127.0.0.1:1";
+    let both = [("GOOGLE_GEMINI_BASE_URL", nobody), ("QDRANT_URL", nobody)];
+    for (settings, named) in [(&both[1..], "Qdrant"), (&both, "Gemini")] {
+        let mut config = Config::serve(&production_vars(&gemini, &qdrant, settings)).unwrap();
+        config.start_patience = Duration::from_secs(1);
+        match within(App::build(config)).await {
+            Err(error @ StartError::Unreachable(_)) => {
+                assert!(error.to_string().starts_with(named), "{error}");
+            }
+            other => panic!("{named}: {other:?}"),
+        }
+    }
 }

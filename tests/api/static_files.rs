@@ -22,8 +22,8 @@ async fn spawn_for_one_site() -> TestApp {
     spawn_with_fakes(&[("ALLOWED_ORIGINS", ALLOWED)]).await.0
 }
 
-/// Every file of the widget, for each in `static/`, by its path on the server.
-fn widget() -> BTreeMap<String, String> {
+/// Returns the text of every file of the widget, by its path on the server.
+fn widget_files() -> BTreeMap<String, String> {
     let folder = Path::new(env!("OUT_DIR"));
     let names = std::fs::read_dir(folder.join("widget")).unwrap();
     let names = names.map(|file| file.unwrap().file_name().into_string().unwrap());
@@ -35,7 +35,7 @@ fn widget() -> BTreeMap<String, String> {
     modules.chain(["/widget.js".to_owned()]).map(read).collect()
 }
 
-/// Status, headers and body of a `GET` with these headers.
+/// Sends a `GET` with these headers; returns status, headers and body.
 async fn get(app: &TestApp, path: &str, with: &[(&str, &str)]) -> (u16, HeaderMap, Vec<u8>) {
     let request = with.iter().fold(app.http.get(app.url(path)), |r, (name, value)| r.header(*name, *value));
     let response = request.send().await.unwrap();
@@ -43,8 +43,8 @@ async fn get(app: &TestApp, path: &str, with: &[(&str, &str)]) -> (u16, HeaderMa
     (status, headers, response.bytes().await.unwrap().to_vec())
 }
 
-/// All values of a header, as one.
-fn all(headers: &HeaderMap, name: &str) -> String {
+/// Returns all values of a header, joined.
+fn joined_values(headers: &HeaderMap, name: &str) -> String {
     let values: Vec<&str> = headers.get_all(name).iter().map(|value| value.to_str().unwrap()).collect();
     values.join(",")
 }
@@ -52,7 +52,7 @@ fn all(headers: &HeaderMap, name: &str) -> String {
 #[tokio::test]
 async fn every_file_of_the_widget_is_served_to_every_site() {
     let app = spawn_for_one_site().await;
-    let files = widget();
+    let files = widget_files();
     assert!(files.len() > 1, "{:?}", files.keys());
     for (path, text) in files {
         for with in [&[][..], &[("origin", FOREIGN)], &[("origin", "null")]] {
@@ -67,7 +67,7 @@ async fn every_file_of_the_widget_is_served_to_every_site() {
 }
 
 #[tokio::test]
-async fn a_site_that_may_load_the_widget_may_not_read_an_answer_by_that() {
+async fn a_site_that_may_load_the_widget_may_not_read_answers() {
     let app = spawn_for_one_site().await;
     let request = app.http.post(app.url("/chat")).header("origin", FOREIGN);
     let answer = request.json(&json!({"query": "How?"})).send().await.unwrap();
@@ -82,16 +82,18 @@ async fn a_site_that_may_load_the_widget_may_not_read_an_answer_by_that() {
 async fn a_site_that_is_allowed_may_load_the_widget_too() {
     let app = spawn_for_one_site().await;
     let (status, headers, _) = get(&app, "/widget.js", &[("origin", ALLOWED)]).await;
-    let allowed = all(&headers, "access-control-allow-origin");
+    let allowed = joined_values(&headers, "access-control-allow-origin");
     assert_eq!((status, allowed.as_str()), (200, ALLOWED));
-    assert!(all(&headers, "vary").contains("origin"), "{headers:?}");
+    assert!(joined_values(&headers, "vary").contains("origin"), "{headers:?}");
 }
 
 #[tokio::test]
-async fn what_a_browser_has_already_is_not_sent_again() {
+async fn a_file_that_a_browser_has_already_is_not_sent_again() {
     let app = spawn_for_one_site().await;
     let mut tags = Vec::new();
-    for path in widget().into_keys().chain(["/", "/demo.js", "/demo.css", "/favicon.svg"].map(str::to_owned)) {
+    for path in
+        widget_files().into_keys().chain(["/", "/demo.js", "/demo.css", "/favicon.svg"].map(str::to_owned))
+    {
         let (_, headers, _) = get(&app, &path, &[]).await;
         assert_eq!(headers["cache-control"], "no-cache", "{path}");
         let weak = headers["etag"].to_str().unwrap().to_owned();
@@ -131,7 +133,7 @@ async fn an_unchanged_file_leaves_its_connection_in_order() {
 }
 
 #[tokio::test]
-async fn files_are_compressed_for_who_asks_for_it() {
+async fn files_are_compressed_for_clients_that_accept_it() {
     let app = spawn_for_one_site().await;
     for path in ["/", "/demo.js", "/demo.css", "/widget.js", "/widget/chat.js"] {
         let (_, plain, whole) = get(&app, path, &[]).await;
@@ -146,7 +148,7 @@ async fn files_are_compressed_for_who_asks_for_it() {
             assert_eq!(unpacked, whole, "{path}");
             assert_eq!(headers["etag"], plain["etag"], "{path}");
             for headers in [&headers, &plain] {
-                assert!(all(headers, "vary").contains("accept-encoding"), "{path}: {headers:?}");
+                assert!(joined_values(headers, "vary").contains("accept-encoding"), "{path}: {headers:?}");
             }
         }
     }
@@ -168,7 +170,7 @@ async fn an_answer_is_never_compressed() {
 }
 
 #[tokio::test]
-async fn a_head_request_tells_what_a_get_would_send() {
+async fn a_head_request_gets_the_headers_of_a_get() {
     let app = spawn_for_one_site().await;
     for with in ["identity", "gzip"] {
         let (_, mut expected, _) = get(&app, "/widget/chat.js", &[("accept-encoding", with)]).await;
@@ -183,7 +185,7 @@ async fn a_head_request_tells_what_a_get_would_send() {
 }
 
 #[tokio::test]
-async fn nothing_else_is_found_beside_the_widget() {
+async fn no_other_file_is_found_beside_the_widget() {
     let app = spawn_for_one_site().await;
     let ask = async |method: &str, path: &str| {
         let mut socket = TcpStream::connect(&app.address).await.unwrap();
@@ -214,18 +216,4 @@ async fn nothing_else_is_found_beside_the_widget() {
         assert_eq!(ask("GET", path).await, "not_found", "{path}");
     }
     assert_eq!(ask("POST", "/widget.js").await, "method_not_allowed");
-}
-
-#[tokio::test]
-async fn each_file_counts_under_its_own_route_and_unknown_ones_under_none() {
-    let app = spawn_for_one_site().await;
-    docent::telemetry::metrics::init();
-    for path in ["/widget.js", "/widget/chat.js", "/widget/nonce-1.js"] {
-        get(&app, path, &[]).await;
-    }
-    let counts = String::from_utf8(get(&app, "/metrics", &[]).await.2).unwrap();
-    for route in ["/widget.js", "/widget/chat.js", "(none)"] {
-        assert!(counts.contains(&format!("route=\"{route}\"")), "no {route} in {counts}");
-    }
-    assert!(!counts.contains("nonce-1"), "{counts}");
 }

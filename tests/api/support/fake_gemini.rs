@@ -287,9 +287,9 @@ async fn respond(reply: Reply, state: &Arc<Shared>) -> Response {
         Reply::Chunks(chunks) => stream(futures::stream::iter(chunks.into_iter().map(Ok)), state),
         Reply::Cut(chunks) => {
             let broken = Err(std::io::Error::from(std::io::ErrorKind::ConnectionReset));
-            // The break waits until the chunks have left, so that they are not lost with it.
+            // The server writes what it has as soon as the stream is pending, so no chunk is lost with the break.
             let later = futures::stream::once(async {
-                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+                tokio::task::yield_now().await;
                 broken
             });
             stream(futures::stream::iter(chunks.into_iter().map(Ok)).chain(later), state)

@@ -40,6 +40,7 @@ struct State {
     changed: Notify,
     refuses: AtomicBool,
     open: AtomicUsize,
+    closed: AtomicUsize,
     passed: AtomicU64,
 }
 
@@ -54,6 +55,7 @@ impl FaultyProxy {
             changed: Notify::new(),
             refuses: AtomicBool::new(false),
             open: AtomicUsize::new(0),
+            closed: AtomicUsize::new(0),
             passed: AtomicU64::new(0),
         });
         tokio::spawn(accept(listener, address, Arc::clone(&state)));
@@ -84,6 +86,11 @@ impl FaultyProxy {
     /// Counts the connections that are open now.
     pub fn open_connections(&self) -> usize {
         self.state.open.load(Ordering::SeqCst)
+    }
+
+    /// Counts the connections that were open and are not any more.
+    pub fn closed_connections(&self) -> usize {
+        self.state.closed.load(Ordering::SeqCst)
     }
 
     /// Counts the bytes from upstream that were passed on.
@@ -142,6 +149,7 @@ struct Open(Arc<State>);
 impl Drop for Open {
     fn drop(&mut self) {
         self.0.open.fetch_sub(1, Ordering::SeqCst);
+        self.0.closed.fetch_add(1, Ordering::SeqCst);
     }
 }
 
