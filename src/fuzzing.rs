@@ -1,5 +1,5 @@
-//! Checks what the fuzzer's targets (`tests/fuzz`) feed to functions that are private otherwise. Compiled only with
-//! `--cfg fuzzing`.
+//! Checks what the fuzzer's targets (`tests/fuzz`) feed to functions that are private otherwise. Compiled only
+//! with `--cfg fuzzing`.
 
 use bytes::Bytes;
 

@@ -14,8 +14,8 @@ use crate::text::clip;
 
 /// Number of stored points whose text is embedded again.
 const CHECKED_POINTS: u32 = 3;
-/// Lowest mean similarity at which stored vectors look like the model's own. Vectors of another model have about 0; the same
-/// text embedded for another task, or without its title, has more than this.
+/// Lowest mean similarity at which stored vectors look like the model's own. Vectors of another model have
+/// about 0; the same text embedded for another task, or without its title, has more than this.
 const MIN_OWN_SIMILARITY: f64 = 0.6;
 
 /// Prints what `serve` would use. Fails if `serve` would not start.

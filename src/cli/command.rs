@@ -8,9 +8,10 @@ use crate::config::{SETTINGS, Setting};
 use crate::docs::ROUTE_BASE;
 
 const ABOUT: &str = "A streaming, cited chat for a documentation site, in one binary";
-const AFTER_HELP: &str = "Options whose value stands in capitals are also environment variables of that name (--qdrant-url is QDRANT_URL) and may \
-stand in a file .env; options win over the environment, the environment over the file. Keys have no option, because a \
-command line is visible to everybody on the machine: set GEMINI_API_KEY and QDRANT_API_KEY in the environment or in .env.";
+const AFTER_HELP: &str = "Options whose value stands in capitals are also environment variables of that name \
+    (--qdrant-url is QDRANT_URL) and may stand in a file .env; options win over the environment, the environment over \
+    the file. Keys have no option, because a command line is visible to everybody on the machine: set GEMINI_API_KEY \
+    and QDRANT_API_KEY in the environment or in .env.";
 
 /// Names the commands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,8 +46,8 @@ impl CommandName {
     fn spec(self) -> CommandSpec {
         match self {
             Self::Demo => CommandSpec {
-                about: "Try it: the bundled handbook or your own pages, no key and no network needed (with GEMINI_API_KEY, \
-                        Gemini answers)",
+                about: "Try it: the bundled handbook or your own pages, no key and no network needed (with \
+                        GEMINI_API_KEY, Gemini answers)",
                 arguments: vec![docs_option(), route_base_option(), language_option()],
                 takes_setting: |setting| setting.in_demo,
             },
@@ -56,8 +57,8 @@ impl CommandName {
                 takes_setting: |_| true,
             },
             Self::Index => CommandSpec {
-                about: "Write a folder of pages into the index that serve searches: the one in DOCENT_DATA, or a Qdrant \
-                        collection",
+                about: "Write a folder of pages into the index that serve searches: the one in DOCENT_DATA, or a \
+                        Qdrant collection",
                 arguments: index_arguments(),
                 takes_setting: |setting| setting.in_index,
             },
@@ -156,8 +157,8 @@ pub(super) fn command_line() -> Command {
         .subcommands(CommandName::ALL.map(subcommand))
 }
 
-/// Returns a sentence for an operator who gave a key on the command line: the variable to set instead. `None` for any other
-/// mistake.
+/// Returns a sentence for an operator who gave a key on the command line: the variable to set instead. `None`
+/// for any other mistake.
 pub(super) fn explain_secret_option(error: &clap::Error) -> Option<String> {
     let Some(ContextValue::String(given)) = error.get(ContextKind::InvalidArg) else { return None };
     let secret = SETTINGS

@@ -1,8 +1,8 @@
 //! Reads the body of a page as a list of headings and texts, in the order in which a reader sees them. No I/O.
 //!
-//! The crate `markdown`, by the author of MDX's own parser, gives the syntax tree with the place of every node. Texts are
-//! cut out of the source by those places, so that code, tables and lists stay as they were written. Tags, imports,
-//! expressions and comments are removed; the text between tags stays.
+//! The crate `markdown`, by the author of MDX's own parser, gives the syntax tree with the place of every node.
+//! Texts are cut out of the source by those places, so that code, tables and lists stay as they were written.
+//! Tags, imports, expressions and comments are removed; the text between tags stays.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -19,7 +19,8 @@ use super::routes::Anchors;
 /// Attributes of components that a reader sees.
 const VISIBLE_ATTRIBUTES: &[&str] = &["label", "title", "summary", "alt", "description"];
 
-/// Text directive, as `:latest` in `image:latest`: Docusaurus' parser removes it before headings get their anchors.
+/// Text directive, as `:latest` in `image:latest`: Docusaurus' parser removes it before headings get their
+/// anchors.
 static DIRECTIVE: LazyLock<Regex> = LazyLock::new(|| {
     compile_pattern(r"(^|[^:]):([A-Za-z](?:[\w-]*[A-Za-z0-9])?)(?:\[([^\]]*)\])?(?:\{[^}]*\})?($|[^:\w-])")
 });
@@ -117,7 +118,8 @@ impl BlockReader<'_> {
         node.children().into_iter().flatten().for_each(|child| self.collect_definitions(child));
     }
 
-    /// Pushes a block for each child of a node. A child that holds headings gives the blocks of its own children instead.
+    /// Pushes a block for each child of a node. A child that holds headings gives the blocks of its own
+    /// children instead.
     fn push_children(&mut self, node: &Node) {
         for child in node.children().into_iter().flatten() {
             match child {
@@ -264,8 +266,8 @@ fn has_heading(node: &Node) -> bool {
     matches!(node, Node::Heading(_)) || node.children().into_iter().flatten().any(has_heading)
 }
 
-/// Returns the text of a node from which Docusaurus makes an anchor: expressions and comments count with their source,
-/// directives do not count.
+/// Returns the text of a node from which Docusaurus makes an anchor: expressions and comments count with their
+/// source, directives do not count.
 fn anchor_text(node: &Node) -> String {
     match node {
         Node::Text(text) => DIRECTIVE.replace_all(&text.value, "$1$3$4").into_owned(),
@@ -338,8 +340,8 @@ fn strip_tags(html: &str) -> String {
     text
 }
 
-/// Returns a range of the source with the edits applied. Of edits that overlap the first counts, and edits outside the
-/// range do not count.
+/// Returns a range of the source with the edits applied. Of edits that overlap the first counts, and edits
+/// outside the range do not count.
 fn apply_edits(source: &str, range: Range<usize>, mut edits: Vec<Edit>) -> String {
     edits.sort_by_key(|(place, _)| (place.start, place.end));
     let (mut out, mut done) = (String::new(), range.start);
@@ -355,8 +357,8 @@ fn apply_edits(source: &str, range: Range<usize>, mut edits: Vec<Edit>) -> Strin
     out
 }
 
-/// Removes the marks and the indentation of the containers from the second and all later lines; the first line begins
-/// after them. `columns` is the width of both.
+/// Removes the marks and the indentation of the containers from the second and all later lines; the first line
+/// begins after them. `columns` is the width of both.
 fn strip_container_marks(text: &str, columns: usize) -> String {
     let lines = text.split_inclusive('\n').enumerate().map(|(index, line)| {
         let marks = line.bytes().take(if index == 0 { 0 } else { columns });

@@ -1,13 +1,13 @@
 //! Cuts the blocks of a page into chunks, which are embedded, retrieved and cited. No I/O.
 //!
-//! A chunk stands under one heading and never crosses the next. It grows block by block up to a size at which it is still
-//! about one thing; a code block stays whole as long as an embedding model can read it.
+//! A chunk stands under one heading and never crosses the next. It grows block by block up to a size at which
+//! it is still about one thing; a code block stays whole as long as an embedding model can read it.
 
 use super::blocks::Block;
 use crate::text::{clip_tokens, estimate_tokens};
 
-/// Longest text, in estimated tokens, that every embedding model in use reads whole. A passage with its title and headings
-/// stays below it, unless its title and its description are very long.
+/// Longest text, in estimated tokens, that every embedding model in use reads whole. A passage with its title
+/// and headings stays below it, unless its title and its description are very long.
 pub const MAX_PASSAGE_TOKENS: usize = 2_048;
 /// Size at which a chunk is full, in estimated tokens.
 const MAX_CHUNK_TOKENS: usize = 600;
@@ -78,8 +78,8 @@ fn pack_pieces(pieces: impl Iterator<Item = String>, separator: &str, max: usize
     packed
 }
 
-/// Returns a block whole if it fits, else cuts it between lines. Every part of a code block repeats its fences, and every
-/// part of a table its head.
+/// Returns a block whole if it fits, else cuts it between lines. Every part of a code block repeats its fences,
+/// and every part of a table its head.
 fn split_block(block: &str) -> Vec<String> {
     let mut lines: Vec<&str> = block.lines().collect();
     let first = lines.first().map_or("", |line| line.trim_start());
@@ -109,7 +109,8 @@ fn split_block(block: &str) -> Vec<String> {
     parts.map(whole).collect()
 }
 
-/// Splits a block into the units that parts are packed of: single lines, and whole code blocks while a model can read them.
+/// Splits a block into the units that parts are packed of: single lines, and whole code blocks while a model
+/// can read them.
 fn units_of(lines: &[&str]) -> Vec<String> {
     let mut units: Vec<String> = Vec::new();
     let mut code: Option<Vec<&str>> = None;

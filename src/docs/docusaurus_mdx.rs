@@ -1,5 +1,5 @@
-//! Rewrites what Docusaurus adds to MDX as plain MDX, line by line: admonitions, HTML comments, heading ids, and fences that
-//! hold MDX. Code stays as it is. No I/O.
+//! Rewrites what Docusaurus adds to MDX as plain MDX, line by line: admonitions, HTML comments, heading ids,
+//! and fences that hold MDX. Code stays as it is. No I/O.
 
 use std::sync::LazyLock;
 
@@ -129,7 +129,8 @@ impl Rewriter {
             if kept.matches('`').count() % 2 == 1 {
                 kept.push_str("<!--");
             } else {
-                // An empty expression takes the comment's place in a heading, so that the anchor keeps the space before it.
+                // An empty expression takes the comment's place in a heading, so that the anchor keeps the
+                // space before it.
                 kept.push_str(if line.starts_with('#') { "{/**/}" } else { "" });
                 self.in_comment = true;
             }

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use walkdir::{DirEntry, WalkDir};
 
-/// Largest file that is read, in bytes; a larger one is skipped with a sentence. Documentation pages have thousands.
+/// Largest file that is read, in bytes; a larger one is skipped with a sentence. Documentation pages have
+/// thousands.
 const MAX_FILE_BYTES: u64 = 4 * 1024 * 1024;
 
 /// Holds the list of a folder's files, sorted, and the files that cannot be used.
@@ -30,7 +31,8 @@ pub struct SkippedFile {
 }
 
 impl Folder {
-    /// Lists a folder. Names that begin with `_` or `.` are left out, as Docusaurus does; symbolic links are followed.
+    /// Lists a folder. Names that begin with `_` or `.` are left out, as Docusaurus does; symbolic links are
+    /// followed.
     ///
     /// # Errors
     ///

@@ -67,7 +67,8 @@ impl FrontMatter {
     }
 }
 
-/// Splits a source into the YAML and the body; `None` where the source does not begin with `---`, or the YAML never ends.
+/// Splits a source into the YAML and the body; `None` where the source does not begin with `---`, or the YAML
+/// never ends.
 fn split_yaml(source: &str) -> Option<(&str, &str)> {
     let rest = source.strip_prefix("---\n").or_else(|| source.strip_prefix("---\r\n"))?;
     let mut end = 0;

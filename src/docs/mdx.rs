@@ -27,8 +27,8 @@ pub(super) fn parse(source: &str, syntax: Syntax) -> Result<Node, String> {
     }
 }
 
-/// Renders a text of a page as HTML. Tags in the text are shown as text, and links with schemes other than the web's lead
-/// nowhere. A text on which the parser panics becomes empty.
+/// Renders a text of a page as HTML. Tags in the text are shown as text, and links with schemes other than the
+/// web's lead nowhere. A text on which the parser panics becomes empty.
 pub(super) fn to_html(text: &str) -> String {
     let html = std::panic::catch_unwind(|| markdown::to_html_with_options(text, &markdown::Options::gfm()));
     html.ok().and_then(Result::ok).unwrap_or_default()

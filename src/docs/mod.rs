@@ -96,7 +96,8 @@ impl Docs {
         Ok(DocPage::new(root, file, &front_matter, blocks))
     }
 
-    /// Reads the pages one after the other, without the `skipped` files and without files that cannot be read now.
+    /// Reads the pages one after the other, without the `skipped` files and without files that cannot be read
+    /// now.
     pub fn pages<'a>(
         &'a self,
         root: &'a Root,

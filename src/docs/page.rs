@@ -15,14 +15,14 @@ use super::mdx::Syntax;
 use super::routes;
 use crate::text::clip;
 
-/// Longest title, and longest path of headings, that are embedded with a passage, in characters; a longer one is cut, as it
-/// would crowd out the passage.
+/// Longest title, and longest path of headings, that are embedded with a passage, in characters; a longer one
+/// is cut, as it would crowd out the passage.
 const MAX_LABEL_CHARS: usize = 300;
 /// Deepest chain of imports that is followed; files imported deeper than that are left out.
 const MAX_IMPORT_DEPTH: usize = 4;
 
-/// ASCII characters that `encodeURI` escapes, and those that would end a path or be read as an escape. Characters outside
-/// ASCII are always escaped.
+/// ASCII characters that `encodeURI` escapes, and those that would end a path or be read as an escape.
+/// Characters outside ASCII are always escaped.
 const ESCAPED: AsciiSet = CONTROLS
     .add(b' ')
     .add(b'"')
@@ -192,7 +192,8 @@ pub(super) fn escaped_address(root: &Root, file: &str, front_matter: &FrontMatte
     escape_path(&routes::page_address(&root.route_base, file, front_matter))
 }
 
-/// Reads sources of imported files by their paths below the root's folder; gives `None` for a file that is not there.
+/// Reads sources of imported files by their paths below the root's folder; gives `None` for a file that is not
+/// there.
 pub type ImportedSources<'a> = dyn Fn(&str) -> Result<Option<String>, SkippedFile> + 'a;
 
 /// Reads the front matter of a file and the blocks of its page, those of imported files included.
@@ -244,7 +245,8 @@ fn syntax_of(file: &str, front_matter: &FrontMatter) -> Syntax {
     }
 }
 
-/// Chooses the title of a page: from the front matter, else the first heading if it has level 1, else the file's name.
+/// Chooses the title of a page: from the front matter, else the first heading if it has level 1, else the
+/// file's name.
 pub(super) fn choose_title(file: &str, front_matter: &FrontMatter, blocks: &[Block]) -> String {
     let first = blocks.iter().find_map(|block| match block {
         Block::Heading { level, text, .. } => Some((*level, text)),

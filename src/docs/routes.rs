@@ -12,8 +12,8 @@ use super::pattern::compile_pattern;
 static NUMBER_PREFIX: LazyLock<Regex> = LazyLock::new(|| compile_pattern(r"^[0-9]+\s*[-_.]+\s*([^-_.\s].*)$"));
 /// Beginning of a date or a version, whose numbers are part of the name.
 static DATE_OR_VERSION: LazyLock<Regex> = LazyLock::new(|| compile_pattern(r"^[0-9]+[-_.][0-9]+"));
-/// Characters that github-slugger 1.5 drops: all but letters, marks, decimal digits, connectors such as `_`, hyphens and
-/// spaces of Unicode 13.
+/// Characters that github-slugger 1.5 drops: all but letters, marks, decimal digits, connectors such as `_`,
+/// hyphens and spaces of Unicode 13.
 static NOT_IN_SLUG: LazyLock<Regex> =
     LazyLock::new(|| compile_pattern(r"[^\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\- ]|\P{Age:13.0}"));
 
@@ -62,8 +62,8 @@ fn is_index(stem: &str, folder: &str) -> bool {
     stem == "index" || stem == "readme" || (!parent.is_empty() && stem == parent.to_lowercase())
 }
 
-/// Returns the file that a path in `file` names, below the same root. `@site/docs/x` begins at the site's folder, and its first
-/// part is taken for the folder of the root.
+/// Returns the file that a path in `file` names, below the same root. `@site/docs/x` begins at the site's
+/// folder, and its first part is taken for the folder of the root.
 pub(super) fn resolve_file(file: &str, path: &str) -> String {
     if let Some((_, below)) = path.strip_prefix("@site/").and_then(|path| path.split_once('/')) {
         return resolve_path(below, "").trim_start_matches('/').to_owned();
@@ -112,8 +112,8 @@ impl Anchors {
     }
 }
 
-/// Rewrites a link in the page of `file`: a link to another file becomes one to the page of that file, whose address
-/// `address_of` gives by the file's path. Other links stay.
+/// Rewrites a link in the page of `file`: a link to another file becomes one to the page of that file, whose
+/// address `address_of` gives by the file's path. Other links stay.
 pub(super) fn rewrite_link(target: &str, file: &str, address_of: impl Fn(&str) -> Option<String>) -> String {
     let (path, anchor) = target.split_once('#').map_or((target, None), |(path, anchor)| (path, Some(anchor)));
     if path.is_empty() || path.contains(':') {

@@ -1,5 +1,5 @@
-//! Shows the pages of a documentation folder as plain HTML, for the demo. Addresses and anchors are those of the real site,
-//! so that a citation opens its heading.
+//! Shows the pages of a documentation folder as plain HTML, for the demo. Addresses and anchors are those of
+//! the real site, so that a citation opens its heading.
 
 use std::collections::HashMap;
 
@@ -32,7 +32,8 @@ pub struct DemoPage {
 }
 
 impl DemoSite {
-    /// Reads every page once for its address and title; drafts, unlisted pages and files that cannot be read are left out.
+    /// Reads every page once for its address and title; drafts, unlisted pages and files that cannot be read
+    /// are left out.
     pub fn new(docs: Docs, root: &Root) -> Self {
         let page = |file: &&str| {
             let (front_matter, blocks) = docs.read_blocks(file, &Links::Drop).ok()?;
@@ -53,8 +54,8 @@ impl DemoSite {
         self.pages.iter().find(|page| plain(&page.address) == wanted)
     }
 
-    /// Renders the content of a page as HTML, with the anchors that its passages name. Raw HTML and scripts never get
-    /// through.
+    /// Renders the content of a page as HTML, with the anchors that its passages name. Raw HTML and scripts
+    /// never get through.
     ///
     /// # Errors
     ///

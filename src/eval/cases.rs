@@ -12,7 +12,8 @@ pub struct Case {
     pub line: usize,
     /// Question, with the conversation before it and the page it is asked from.
     pub question: Question,
-    /// Headings that answer the question, as `/docs/setup#install`; empty where the documentation does not answer it.
+    /// Headings that answer the question, as `/docs/setup#install`; empty where the documentation does not
+    /// answer it.
     pub gold: Vec<String>,
     /// Kind of question; each kind is measured on its own.
     pub kind: Option<String>,
@@ -62,8 +63,8 @@ struct PageLine {
 ///
 /// # Errors
 ///
-/// Returns the number of the first line that is no question or breaks a bound of questions, and what is wrong with it; or says
-/// that the file has no question.
+/// Returns the number of the first line that is no question or breaks a bound of questions, and what is wrong
+/// with it; or says that the file has no question.
 pub fn parse_cases(text: &str, top_k: usize) -> Result<Vec<Case>, String> {
     let lines = (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty());
     let cases: Vec<Case> =

@@ -25,8 +25,8 @@ pub(super) struct Retrieved {
     recall: f64,
 }
 
-/// Compares the addresses of the passages with the gold ones; `None` for a question without gold. Of more gold headings than
-/// passages were asked for, all passages being gold is a recall of 1.
+/// Compares the addresses of the passages with the gold ones; `None` for a question without gold. Of more gold
+/// headings than passages were asked for, all passages being gold is a recall of 1.
 pub(super) fn rate_retrieval(found: &[String], gold: &[String], top_k: usize) -> Option<Retrieved> {
     let is_gold = |found: &String| gold.iter().any(|gold| is_same_address(found, gold));
     let first = found.iter().position(is_gold).map(|at| at + 1);
@@ -35,8 +35,8 @@ pub(super) fn rate_retrieval(found: &[String], gold: &[String], top_k: usize) ->
     (!gold.is_empty()).then_some(Retrieved { first, recall })
 }
 
-/// Returns an address in the form in which addresses are compared: without the site, decoded, without a slash at the end of its
-/// path.
+/// Returns an address in the form in which addresses are compared: without the site, decoded, without a slash
+/// at the end of its path.
 pub(super) fn normalise_address(url: &str) -> String {
     let path = match url.split_once("://") {
         Some((_, rest)) => rest.find('/').map_or("", |at| &rest[at..]),

@@ -20,7 +20,8 @@ pub use report::{ALL, Measures, MissedQuestion, Report, StageLatency};
 /// Kind of a question whose line names none.
 const DEFAULT_KIND: &str = "question";
 
-/// Asks every question, one after the other, and measures the answers; `top_k` is the number that the cases were parsed with.
+/// Asks every question, one after the other, and measures the answers; `top_k` is the number that the cases
+/// were parsed with.
 pub async fn run(rag: &Rag, cases: &[Case], top_k: usize) -> Report {
     let mut outcomes: Vec<(&str, CaseOutcome)> = Vec::new();
     let mut missed = Vec::new();
@@ -38,7 +39,8 @@ pub async fn run(rag: &Rag, cases: &[Case], top_k: usize) -> Report {
     Report { top_k, kinds: measure_kinds(&outcomes), stages: measure_stages(&outcomes), missed }
 }
 
-/// Asks one question as a reader would. Returns the sources, and the end of the answer unless the question failed.
+/// Asks one question as a reader would. Returns the sources, and the end of the answer unless the question
+/// failed.
 async fn ask(rag: &Rag, case: &Case) -> (Vec<Source>, Option<Summary>) {
     // The line names the question: log lines never hold one.
     let warn = |error: &Error| tracing::warn!(cause = %error, line = case.line, "a question failed");

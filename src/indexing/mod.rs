@@ -93,7 +93,8 @@ pub async fn run(
             return Err(error);
         }
     };
-    // The index keeps the passages of a file or folder that cannot be read now: old passages are better than none.
+    // The index keeps the passages of a file or folder that cannot be read now: old passages are better than
+    // none.
     let files = summary.skipped.iter().map(|skipped| skipped.file.clone());
     let unreadable: Vec<String> = files.filter(|file| docs.read_page(root, file).is_err()).collect();
     let deleted = target.finish(unreadable).await?;
@@ -106,8 +107,8 @@ pub async fn run(
     })
 }
 
-/// Writes the passages of every page that is not `skipped`, batch by batch. Adds files that cannot be read any more to
-/// `skipped`.
+/// Writes the passages of every page that is not `skipped`, batch by batch. Adds files that cannot be read any
+/// more to `skipped`.
 async fn write_pages(
     job: IndexJob<'_>,
     target: &mut Target,
@@ -175,8 +176,8 @@ async fn unless_stopped<T>(
     }
 }
 
-/// Reads every page once, and counts pages and passages; a file that cannot be read, or whose page has the address of another
-/// file's, is skipped.
+/// Reads every page once, and counts pages and passages; a file that cannot be read, or whose page has the
+/// address of another file's, is skipped.
 pub fn survey(docs: &Docs, root: &Root) -> RunSummary {
     let mut summary = RunSummary::default();
     let mut addresses: HashMap<String, String> = HashMap::new();

@@ -140,7 +140,8 @@ impl Target {
         }
     }
 
-    /// Returns a vector that an interrupted run has left. On a server such vectors are in the collection already.
+    /// Returns a vector that an interrupted run has left. On a server such vectors are in the collection
+    /// already.
     #[cfg_attr(
         not(feature = "embedded"),
         expect(unused_variables, reason = "only the embedded index keeps them apart")
@@ -175,8 +176,8 @@ impl Target {
         }
     }
 
-    /// Publishes what was written, and deletes the root's other passages but those of `kept_files`. Returns how many passages
-    /// were deleted.
+    /// Publishes what was written, and deletes the root's other passages but those of `kept_files`. Returns how
+    /// many passages were deleted.
     pub(super) async fn finish(self, kept_files: Vec<String>) -> Result<usize, Error> {
         match self {
             Self::Remote(remote) => Ok(remote.finish(&kept_files).await?),
