@@ -37,6 +37,7 @@ async fn wrong_settings_end_with_64_and_name_the_variable() {
         let (code, output) = run_to_end(arguments, &variables).await;
         assert_eq!(code, Some(64), "{arguments:?}: {output}");
         assert!(output.contains(named), "{named} is not named in: {output}");
+        assert!(output.contains("docent: ") || output.contains("error: "), "{output}");
         assert!(!output.contains("secret"), "{output}");
     }
 }
@@ -52,7 +53,7 @@ async fn a_dependency_that_stays_out_of_reach_ends_with_69() {
     };
     for (settings, named) in [(settings(&gemini, &nobody), "Qdrant"), (settings(&nobody, &nobody), "Gemini")] {
         let mut config = Config::serve(&Vars::from_iter(settings)).unwrap();
-        // The binary waits for 30 s, so this is the start of the server without its process.
+        // The binary waits for 30 s and has no setting for that, so this is its start without its process.
         config.start_patience = Duration::ZERO;
         let error = within(App::build(config)).await.unwrap_err();
         assert_eq!(docent::cli::exit_code(&error), 69, "{error}");

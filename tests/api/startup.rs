@@ -1,7 +1,5 @@
 //! Checks what stops the start, with which sentence, and what does not.
 
-use std::time::Duration;
-
 use docent::app::App;
 use docent::config::Config;
 use docent::startup::StartError;
@@ -124,22 +122,4 @@ async fn a_server_that_comes_up_during_the_start_is_found() {
     assert!(!building.is_finished(), "the start has not waited for Qdrant");
     proxy.heal().await;
     within(building).await.unwrap().unwrap();
-}
-
-#[tokio::test]
-async fn a_server_that_stays_out_of_reach_is_no_wrong_setting() {
-    let (gemini, qdrant) = (FakeGemini::start().await, FakeQdrant::start().await);
-    // No other test can be given this port.
-    let nobody = "http://127.0.0.1:1";
-    let both = [("GOOGLE_GEMINI_BASE_URL", nobody), ("QDRANT_URL", nobody)];
-    for (settings, named) in [(&both[1..], "Qdrant"), (&both, "Gemini")] {
-        let mut config = Config::serve(&production_vars(&gemini, &qdrant, settings)).unwrap();
-        config.start_patience = Duration::from_secs(1);
-        match within(App::build(config)).await {
-            Err(error @ StartError::Unreachable(_)) => {
-                assert!(error.to_string().starts_with(named), "{error}");
-            }
-            other => panic!("{named}: {other:?}"),
-        }
-    }
 }
