@@ -19,7 +19,8 @@ async fn a_slow_reader_holds_little_and_pushes_back_upstream() {
     let config =
         production_vars(&gemini, &qdrant, &[("GOOGLE_GEMINI_BASE_URL", &url), ("WRITE_TIMEOUT", "1h")]);
     let app = spawn(docent::config::Config::serve(&config).unwrap()).await;
-    // Thoughts cost a reader nothing and an answer has a bound, so only text with a long tail can go on for so long.
+    // Thoughts cost a reader nothing and an answer has a bound, so only text with a long tail can go on for so
+    // long.
     let padded = json!({"candidates": [{"content": {"parts": [
         {"text": "\u{1}".repeat(1_500)}, {"text": "x".repeat(CHUNK), "thought": true}]}}]});
     let mut chunks = vec![crate::support::fake_gemini::event(&padded); CHUNKS];
@@ -41,7 +42,7 @@ async fn a_slow_reader_holds_little_and_pushes_back_upstream() {
     let taken = within(settled).await;
     assert!(taken > CHUNK as u64, "the answer has not begun");
     assert!(taken < (CHUNK * CHUNKS / 2) as u64, "{taken} bytes were taken for a reader who takes nothing");
-    // It gets everything once it reads on.
+    // The reader gets everything once it reads on.
     let events = within(stream.all_events()).await;
     assert_eq!(text(&events).len(), CHUNKS * 1_500);
     assert_eq!(events.last().unwrap().name, "done");

@@ -1,4 +1,5 @@
-//! Checks the permits for answers: a full server sheds, many answers stream at once, none leaves anything behind.
+//! Checks the permits for answers: a full server sheds, many answers stream at once, none leaves anything
+//! behind.
 
 use serde_json::json;
 

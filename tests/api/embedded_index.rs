@@ -1,4 +1,4 @@
-//! Checks the embedded index: what a search finds, and that its generations survive anything that happens to their writer.
+//! Checks the embedded index: what a search finds, and that its generations survive every end of their writer.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};

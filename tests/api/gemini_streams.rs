@@ -1,4 +1,5 @@
-//! Checks how the events of Gemini become an answer: thoughts, early finish reasons, bounds, any split on the wire.
+//! Checks how the events of Gemini become an answer: thoughts, early finish reasons, bounds, any split on the
+//! wire.
 
 use std::time::Duration;
 

@@ -148,7 +148,8 @@ async fn a_run_that_is_killed_leaves_the_old_index_and_is_continued_by_the_next(
         run.kill().await.unwrap();
         assert!(finds_old_page(&fixture).await, "{kind:?}");
         if kind == Kind::Remote {
-            // It could not take its note away; nobody renews it, and here nobody waits until it is stale.
+            // The killed run left its note behind, which would become stale with time; here the test makes it
+            // so.
             let refused = fixture.run().await.unwrap_err().to_string();
             assert!(refused.contains("another run is writing into collection \"docs\""), "{refused}");
             let note = json!({"process": "killed", "at": 0});
@@ -230,7 +231,7 @@ async fn an_index_of_another_version_is_refused_with_advice() {
         }
         let sentence = fixture.start_refusal().await;
         assert!(sentence.contains("index version 1") && sentence.contains("run docent index"), "{sentence}");
-        // What it says must lead somewhere.
+        // The advice of the sentence must work.
         if kind == Kind::Remote {
             let refused = fixture.run().await.unwrap_err().to_string();
             assert!(refused.contains("QDRANT_COLLECTION_NAME"), "{refused}");

@@ -95,7 +95,8 @@ async fn assert_both_find_the_same(model: &'static str) {
                 passages.iter().map(|passage| (passage.url.clone(), passage.text.clone())).collect()
             };
             assert_eq!(seen(&embedded), seen(&remote), "{question} {filter:?}");
-            // The engine adds weights up in the order in which points are stored, so the last digits may differ.
+            // The engine adds weights up in the order in which points are stored, so the last digits may
+            // differ.
             let alike =
                 |(one, other): (&Passage, &Passage)| (one.score - other.score).abs() <= 1e-4 * one.score.abs();
             assert!(embedded.iter().zip(&remote).all(alike), "{question} {filter:?}");

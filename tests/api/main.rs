@@ -1,13 +1,14 @@
-//! Tests the server as a client sees it: the real binary's own `App::build` and `serve` on a free port, against fakes
-//! across sockets.
+//! Tests the server as a client sees it: the real binary's own `App::build` and `serve` on a free port,
+//! against fakes across sockets.
 //!
 //! # Index
 //!
-//! Each behaviour has a file, and `cargo test --test api NAME` runs it alone. [`support`] holds what the files share.
+//! Each behaviour has a file, and `cargo test --test api NAME` runs it alone. [`support`] holds the helpers and
+//! the fakes.
 //!
 //! - [`health`]: checks `GET /health` and `GET /ready`.
 //! - [`startup`]: checks what stops the start, with which sentence, and what does not.
-//! - [`shutdown`]: checks that a server which is told to stop finishes its open answers within the grace, and
+//! - [`shutdown`]: checks that a server which is asked to stop finishes its open answers within the grace, and
 //!   takes no new work.
 //! - [`cli`]: checks the binary as a process: its exit codes, `--help`, and what `check` prints.
 //! - [`demo`]: checks `docent demo`: its offline answers, and the pages that its citations lead to.
@@ -50,7 +51,7 @@
 //! - [`request_log`]: checks the one log line of each request: its fields, its ids, and that nothing from
 //!   outside forges a line.
 //! - [`embedded_index`]: checks the embedded index: what a search finds, and that its generations survive
-//!   anything that happens to their writer.
+//!   every end of their writer.
 //! - [`indexing`]: checks a run that writes an index, of either kind: what is embedded, what is kept, and what
 //!   is stored.
 //! - [`index_command`]: checks the binary's `index`: what it prints and how it ends.

@@ -18,7 +18,7 @@ async fn start_logging(format: &str) -> (Binary, FakeGemini, FakeQdrant) {
     (server, gemini, qdrant)
 }
 
-/// Sends requests with hostile texts, and gets hostile texts from the dependencies; returns the lines logged meanwhile.
+/// Sends requests with hostile texts, also from the dependencies; returns the lines that were logged meanwhile.
 async fn send_hostile_requests(server: &Binary, gemini: &FakeGemini, qdrant: &FakeQdrant) -> Vec<String> {
     let before = server.log_lines().len();
     let forged = "x\r\n2026-01-01T00:00:00Z  INFO forged: line\u{1b}[31m AIza-secret \u{2028}\u{202e} y";

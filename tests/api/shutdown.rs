@@ -1,4 +1,5 @@
-//! Checks that a server which is told to stop finishes its open answers within the grace, and takes no new work.
+//! Checks that a server which is asked to stop finishes its open answers within the grace, and takes no new
+//! work.
 
 #[cfg(feature = "embedded")]
 use std::time::Duration;

@@ -1,11 +1,11 @@
 //! Checks the fault matrix: every fault of every stage's dependency ends in one clear way for the client.
 //!
-//! Each row runs twice, as JSON and as a stream, on a server of its own. These things hold for each run: there is one
-//! terminal event, which says whether and when to come back; the upstream connection closes; the client's bytes hold no
-//! secret and no internal text; the next question is answered once the fault is gone.
+//! Each row runs twice, as JSON and as a stream, on a server of its own. These things hold for each run: there
+//! is one terminal event, which says whether and when to come back; the upstream connection closes; the
+//! client's bytes hold no secret and no internal text; the next question is answered once the fault is gone.
 //!
-//! A failing run is reported by its name, after all others have run. `FAULT='embed: 429 per day'` runs one row, and
-//! `FAULT=refused` the rows of this name at all stages:
+//! A failing run is reported by its name, after all others have run. `FAULT='embed: 429 per day'` runs one row,
+//! and `FAULT=refused` the rows of this name at all stages:
 //!
 //! ```text
 //! FAULT='embed: 429 per day' cargo test --test api faults
@@ -30,7 +30,8 @@ use crate::support::faulty_proxy::{Fault, FaultyProxy};
 use crate::support::wait::{PATIENCE, eventually, within};
 use rows::MATRIX;
 
-/// Texts that must never reach a client: keys, upstream's words and addresses, and the names of what Docent is made of.
+/// Texts that must never reach a client: keys, upstream's words and addresses, and the names of what Docent is
+/// made of.
 const SECRETS: &[&str] = &[
     "AIza",
     "qdrant-key",
@@ -162,7 +163,7 @@ impl Rig {
         Self { app, gemini, qdrant, to_gemini, to_qdrant }
     }
 
-    /// Brings a fault about; returns the number of answers that Gemini was told to give.
+    /// Brings a fault about; returns the number of scripted answers of Gemini.
     async fn break_stage(&self, row: &Row, cause: Cause) -> Option<usize> {
         match (row.stage, cause) {
             (Stage::Retrieve, Cause::Connection(fault)) => self.to_qdrant.break_for("", fault).await,
@@ -210,7 +211,8 @@ impl Rig {
     }
 }
 
-/// Returns the last event of a stream, which must be its only terminal one, or the one object of any other body.
+/// Returns the last event of a stream, which must be its only terminal one, or the one object of any other
+/// body.
 fn terminal(head: &str, body: &str) -> Value {
     let data = if head.contains(STREAM) {
         let frames: Vec<&str> = body.lines().filter(|line| line.starts_with("event: ")).collect();
@@ -295,7 +297,8 @@ fn selected_rows() -> Vec<&'static Row> {
     rows
 }
 
-/// Runs one row in one form; returns the message of a failed assertion as an error, so that other rows still run.
+/// Runs one row in one form; returns the message of a failed assertion as an error, so that other rows still
+/// run.
 async fn run_apart(row: &Row, form: &str) -> Result<Duration, String> {
     AssertUnwindSafe(run(row, form)).catch_unwind().await.map_err(|panic| {
         let text = panic.downcast_ref::<String>().cloned();

@@ -1,7 +1,8 @@
-//! Runs chaos: mixed load against the binary while its dependencies break at random and its readers come and go.
+//! Runs chaos: mixed load against the binary while its dependencies break at random and its readers come and
+//! go.
 //!
-//! `tests/soak.sh` runs it for ten minutes; among the other tests it takes ten seconds. `SOAK_SECONDS` and `SOAK_SEED` set
-//! its length and its dice, `DOCENT_BIN` another binary.
+//! `tests/soak.sh` runs it for ten minutes; among the other tests it takes ten seconds. `SOAK_SECONDS` and
+//! `SOAK_SEED` set its length and its dice, `DOCENT_BIN` another binary.
 
 mod world;
 

@@ -1,5 +1,5 @@
-//! Fakes a Gemini across a socket: an HTTP server whose answers a test scripts and whose chunks wait on gates. The fake
-//! records its requests, and notices when a client closes a connection.
+//! Fakes a Gemini across a socket: an HTTP server whose answers a test scripts and whose chunks wait on gates.
+//! The fake records its requests, and notices when a client closes a connection.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -71,8 +71,9 @@ struct Shared {
 }
 
 impl FakeGemini {
-    /// Starts a fake. Without a script, its answer is "Hello [1]." or the question's nonce, and all embeddings of
-    /// [`DIMENSIONS`] values are equal; embeddings of any other size are as alike as the words that their texts share.
+    /// Starts a fake. Without a script, its answer is "Hello [1]." or the question's nonce, and all embeddings
+    /// of [`DIMENSIONS`] values are equal; embeddings of any other size are as alike as the words that their
+    /// texts share.
     pub async fn start() -> Self {
         let state = Arc::new(Shared::default());
         let router = Router::new().fallback(answer).with_state(Arc::clone(&state));
@@ -220,7 +221,8 @@ pub fn embeddings(body: &Value) -> Vec<u8> {
     json!({ "embeddings": embeddings }).to_string().into_bytes()
 }
 
-/// Returns as many values as the request wants: all alike for [`DIMENSIONS`], or else a vector of the text's words.
+/// Returns as many values as the request wants: all alike for [`DIMENSIONS`], or else a vector of the text's
+/// words.
 fn embedding_values(request: &Value) -> Vec<f32> {
     let size = usize::try_from(request["outputDimensionality"].as_u64().unwrap()).unwrap();
     if size == DIMENSIONS {
@@ -258,7 +260,8 @@ async fn answer(State(state): State<Arc<Shared>>, request: Request) -> Response 
     respond(reply, &state).await
 }
 
-/// Makes the answer without a script: "Hello [1].", or a question's own nonce, so that a test sees whose answer came.
+/// Makes the answer without a script: "Hello [1].", or a question's own nonce, so that a test sees whose answer
+/// came.
 fn unscripted_answer(body: &str, state: &Shared) -> Reply {
     let reply = match body.split_once("nonce-") {
         Some((_, rest)) => whole_answer(&["nonce", "-", &rest[..8], " [1]."]),
@@ -287,7 +290,8 @@ async fn respond(reply: Reply, state: &Arc<Shared>) -> Response {
         Reply::Chunks(chunks) => stream(futures::stream::iter(chunks.into_iter().map(Ok)), state),
         Reply::Cut(chunks) => {
             let broken = Err(std::io::Error::from(std::io::ErrorKind::ConnectionReset));
-            // The server writes what it has as soon as the stream is pending, so no chunk is lost with the break.
+            // The server writes what it has as soon as the stream is pending, so no chunk is lost with the
+            // break.
             let later = futures::stream::once(async {
                 tokio::task::yield_now().await;
                 broken

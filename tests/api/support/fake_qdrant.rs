@@ -1,4 +1,5 @@
-//! Fakes a Qdrant across a socket: a gRPC server with one collection of canned points, which records its requests.
+//! Fakes a Qdrant across a socket: a gRPC server with one collection of canned points, which records its
+//! requests.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};

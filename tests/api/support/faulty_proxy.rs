@@ -13,7 +13,8 @@ use tokio::task::JoinSet;
 /// Names what happens to a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// The connection is refused; where a part of the first line is named, the connections after the next such request.
+    /// The connection is refused; where a part of the first line is named, the connections after the next such
+    /// request.
     Refuse,
     /// The connection opens and is closed.
     Close,
@@ -67,7 +68,8 @@ impl FaultyProxy {
         format!("http://{}", self.address)
     }
 
-    /// Makes requests whose first line has `part` meet `fault` from now on, and cuts the connections that are open.
+    /// Makes requests whose first line has `part` meet `fault` from now on, and cuts the connections that are
+    /// open.
     pub async fn break_for(&self, part: &'static str, fault: Fault) {
         self.change(Some((part, fault))).await;
     }
@@ -179,7 +181,8 @@ async fn handle(mut socket: TcpStream, address: SocketAddr, open: Open) {
     }
 }
 
-/// Passes everything on. Where the first line of a request was read, each request needs a connection of its own.
+/// Passes everything on. Where the first line of a request was read, each request needs a connection of its
+/// own.
 async fn pass_on(mut socket: TcpStream, mut begun: Vec<u8>, state: &State) {
     let Ok(mut upstream) = TcpStream::connect(&state.upstream).await else { return };
     if let Some(line) = begun.iter().position(|byte| *byte == b'\n') {

@@ -1,4 +1,5 @@
-//! Holds what the tests share: the server under test, the client that reads it, and the fakes that it depends on.
+//! Holds what the tests share: the server under test, the client that reads it, and the fakes that it depends
+//! on.
 
 #[macro_use]
 pub mod grpc;

@@ -1,8 +1,8 @@
-//! Runs a Qdrant across a socket that really searches: a gRPC server whose collections are `qdrant_edge` shards in
-//! temporary folders, so that a test writes a collection with the client as to any server.
+//! Runs a Qdrant across a socket that really searches: a gRPC server whose collections are `qdrant_edge` shards
+//! in temporary folders, so that a test writes a collection with the client as to any server.
 //!
-//! Options that only tune a server (HNSW, optimizers, shards, quantization) are ignored; options that would change an
-//! answer and are not built are refused as unimplemented, by their name.
+//! Options that only tune a server (HNSW, optimizers, shards, quantization) are ignored; options that would
+//! change an answer and are not built are refused as unimplemented, by their name.
 
 mod collection;
 mod convert;
@@ -31,8 +31,8 @@ pub struct EdgeQdrant {
 /// Counts the calls so far.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Calls {
-    /// Calls of each method, failed or not, by its name in `qdrant_client`. The client itself repeats a call on points
-    /// that fails as unavailable or internal, once.
+    /// Calls of each method, failed or not, by its name in `qdrant_client`. The client itself repeats a call on
+    /// points that fails as unavailable or internal, once.
     pub methods: BTreeMap<&'static str, usize>,
     /// Number of points that were upserted.
     pub points: usize,

@@ -10,7 +10,8 @@ use uuid::Uuid;
 
 use super::{EdgeQdrant, q};
 
-/// Connects a client without its check of versions, which blocks the one thread that the server needs for its answer.
+/// Connects a client without its check of versions, which blocks the one thread that the server needs for its
+/// answer.
 fn client(server: &EdgeQdrant) -> Qdrant {
     Qdrant::from_url(&server.url()).skip_compatibility_check().build().unwrap()
 }
