@@ -3,10 +3,14 @@
 
 use bytes::Bytes;
 
+use crate::chat::{MAX_HISTORY_MESSAGES, MAX_QUERY_CHARS, MAX_TOP_K};
 use crate::docs::{DocPage, ROUTE_BASE, Root};
+use crate::error::Error;
+use crate::http::read_question;
 use crate::provider::Finish;
 use crate::provider::gemini::wire::Decoder;
 use crate::provider::upstream::sse::EventReader;
+use crate::rag::search_text;
 
 /// Reads any source as a page and checks that every passage has text and a path.
 pub fn check_page(source: &str) {
@@ -51,4 +55,20 @@ fn decode_gemini(pieces: Vec<Bytes>) -> (Vec<String>, bool, Option<Finish>) {
         false
     });
     (texts, broken, decoder.finish("model"))
+}
+
+/// Reads any body as a request's and checks that a question is within its bounds.
+pub fn check_request(body: &[u8]) {
+    let keys = ["version".to_owned(), "language".to_owned()];
+    match read_question(body, &keys) {
+        Ok(question) => {
+            assert!((1..=MAX_QUERY_CHARS).contains(&question.query().chars().count()));
+            assert!((1..=MAX_TOP_K).contains(&question.top_k()));
+            assert!(question.history().len() <= MAX_HISTORY_MESSAGES);
+            assert!(question.filter().keys().all(|key| keys.contains(key)));
+            let _ = search_text::build(&question);
+        }
+        Err(Error::InvalidRequest(fields)) => assert!(!fields.is_empty()),
+        Err(error) => assert!(matches!(error, Error::MalformedJson(_)), "{error}"),
+    }
 }

@@ -29,6 +29,8 @@
 //! - [`limits`]: bounds of a request; counters of open answers, requests a minute and a day's spending.
 //! - [`telemetry`]: the log and the metrics.
 
+#![warn(unreachable_pub)]
+
 pub mod app;
 pub mod chat;
 pub mod cli;
@@ -48,3 +50,5 @@ pub mod retrieval;
 pub mod startup;
 pub mod telemetry;
 pub mod text;
+#[cfg(test)]
+mod walls;

@@ -4,6 +4,7 @@ mod open;
 mod readiness;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use secrecy::SecretString;
 use tokio_util::sync::CancellationToken;
@@ -18,7 +19,12 @@ use crate::telemetry::metrics;
 
 use open::{OpenedIndex, open_index};
 
-pub use readiness::{Readiness, Seen, State};
+use readiness::check_dependencies;
+
+pub use readiness::{DependencyState, LastReadiness, Readiness};
+
+/// Pause between two clean-ups of what is counted.
+const TIDY_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Holds the state of the running server.
 #[derive(Debug)]
@@ -36,7 +42,7 @@ pub struct App {
     /// Token that `/metrics` asks for; `None` lets anybody read them.
     pub metrics_token: Option<SecretString>,
     /// State of the dependencies at the last background check.
-    pub readiness: Seen,
+    pub readiness: LastReadiness,
     /// Origins whose pages may call.
     pub allowed_origins: AllowedOrigins,
     /// Documentation as the demo serves it; `None` for every other command.
@@ -73,8 +79,12 @@ impl App {
             reach_provider(&provider, patience).await?;
         }
         let readiness = Readiness {
-            qdrant: State::Ok,
-            gemini: if provider.generation.service().is_some() { State::Ok } else { State::Offline },
+            qdrant: DependencyState::Ok,
+            gemini: if provider.generation.service().is_some() {
+                DependencyState::Ok
+            } else {
+                DependencyState::Offline
+            },
         };
         let OpenedIndex { index, site, folder } = open_index(&config, &provider.embedding, patience).await?;
         check_dimensions(&provider.embedding, &index)?;
@@ -83,7 +93,7 @@ impl App {
         }
         Ok(Arc::new(Self {
             permits: AnswerPermits::new(config.http_limits.max_streams),
-            readiness: Seen::new(readiness),
+            readiness: LastReadiness::new(readiness),
             allowed_origins: config.allowed_origins,
             site,
             drain: Drain::default(),
@@ -94,5 +104,27 @@ impl App {
             limits: config.http_limits,
             _folder: folder,
         }))
+    }
+    /// Checks the dependencies at every `READY_INTERVAL`, for `/ready`; a new embedded index is taken over here. Never
+    /// returns.
+    pub async fn watch_dependencies(&self) {
+        loop {
+            let now = check_dependencies(&self.rag).await;
+            let before = self.readiness.replace(now);
+            if before != now {
+                tracing::info!(?before, ?now, "readiness changed");
+            }
+            tokio::time::sleep(self.limits.ready_interval).await;
+        }
+    }
+
+    /// Keeps memory small: packs measurements, and drops the counts of clients that have not asked for a while. Never
+    /// returns.
+    pub async fn tidy_counters(&self) {
+        loop {
+            tokio::time::sleep(TIDY_INTERVAL).await;
+            metrics::upkeep();
+            self.rate_limit.drop_idle_clients();
+        }
     }
 }

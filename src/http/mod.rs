@@ -34,6 +34,9 @@ use crate::config::AllowedOrigins;
 use encoder::Encoder;
 use request_log::REQUEST_ID;
 
+#[cfg(fuzzing)]
+pub(crate) use native::request::read_question;
+
 /// Time for which a browser may keep the answer to a preflight.
 const PREFLIGHT_MAX_AGE: Duration = Duration::from_secs(3_600);
 
@@ -89,25 +92,6 @@ fn cors(allowed: &AllowedOrigins) -> CorsLayer {
         ])
         .expose_headers([HeaderName::from_static(REQUEST_ID), header::RETRY_AFTER])
         .max_age(PREFLIGHT_MAX_AGE)
-}
-
-/// Reads any body as a request's: the question that is read is within its bounds.
-#[cfg(fuzzing)]
-pub fn fuzz(body: &[u8]) {
-    use crate::chat::{MAX_HISTORY_MESSAGES, MAX_QUERY_CHARS, MAX_TOP_K};
-    use crate::error::Error;
-    let keys = ["version".to_owned(), "language".to_owned()];
-    match native::request::read_question(body, &keys) {
-        Ok(question) => {
-            assert!((1..=MAX_QUERY_CHARS).contains(&question.query().chars().count()));
-            assert!((1..=MAX_TOP_K).contains(&question.top_k()));
-            assert!(question.history().len() <= MAX_HISTORY_MESSAGES);
-            assert!(question.filter().keys().all(|key| keys.contains(key)));
-            let _ = crate::rag::search_text::build(&question);
-        }
-        Err(Error::InvalidRequest(fields)) => assert!(!fields.is_empty()),
-        Err(error) => assert!(matches!(error, Error::MalformedJson(_)), "{error}"),
-    }
 }
 
 #[cfg(test)]

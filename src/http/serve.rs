@@ -45,7 +45,7 @@ pub async fn serve(app: Arc<App>, listener: TcpListener, shutdown: impl Future<O
     let close = CancellationToken::new();
     let watcher = tokio::spawn({
         let app = Arc::clone(&app);
-        async move { tokio::join!(app.watch(), app.tidy()) }
+        async move { tokio::join!(app.watch_dependencies(), app.tidy_counters()) }
     });
     let mut shutdown = pin!(shutdown);
     loop {

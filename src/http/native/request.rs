@@ -14,7 +14,7 @@ use crate::http::fields::{Fields, parse_json, path_of};
 /// # Errors
 ///
 /// [`Error::MalformedJson`] for broken syntax, [`Error::InvalidRequest`] for everything else.
-pub(in crate::http) fn read_question(body: &[u8], filter_keys: &[String]) -> Result<Question, Error> {
+pub(crate) fn read_question(body: &[u8], filter_keys: &[String]) -> Result<Question, Error> {
     let body = parse_json(body)?;
     let mut fields = Fields::default();
     let Value::Object(object) = &body else {
