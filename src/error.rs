@@ -1,12 +1,12 @@
 //! Gives every failure its status, its code and its public text. No other place does.
 //!
-//! The rooms below know no HTTP: `provider::Error` and `retrieval::Error` say what went wrong with a dependency, and
-//! [`Error`] names the stage. A client reads text fixed per code, in the shape of its protocol. The cause is logged once,
-//! in the request's one line: the middleware notes the failure before the head, the pump after it, and the request's log
-//! writes the line when it is dropped.
+//! The rooms below know no HTTP: `provider::Error` and `retrieval::Error` say what went wrong with a
+//! dependency, and [`Error`] names the stage. A client reads text fixed per code, in the shape of its protocol.
+//! The cause is logged once, in the request's one line: the middleware notes the failure before the head, the
+//! pump after it, and the request's log writes the line when it is dropped.
 //!
-//! A new failure is a variant here, an arm of [`Error::public`], a row of the test below, and a row of the handbook's page of
-//! errors.
+//! A new failure is a variant here, an arm of [`Error::public`], a row of the test below, and a row of the
+//! handbook's page of errors.
 
 use std::time::Duration;
 

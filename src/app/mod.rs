@@ -36,7 +36,7 @@ pub struct App {
     /// Permits of the answers that may be open at once.
     pub permits: AnswerPermits,
     /// Room for the bodies that are being read.
-    pub bodies: BodyBytes,
+    pub body_bytes: BodyBytes,
     /// Counts of each client's questions.
     pub rate_limit: RateLimit,
     /// Token that `/metrics` asks for; `None` lets anybody read them.
@@ -97,7 +97,7 @@ impl App {
             allowed_origins: config.allowed_origins,
             site,
             drain: Drain::default(),
-            bodies: BodyBytes::default(),
+            body_bytes: BodyBytes::default(),
             rate_limit: RateLimit::new(config.http_limits.rate_limit),
             metrics_token: config.metrics_token,
             rag: Rag::new(provider, index, config.site, config.rag_limits),
@@ -105,8 +105,8 @@ impl App {
             _folder: folder,
         }))
     }
-    /// Checks the dependencies at every `READY_INTERVAL`, for `/ready`; a new embedded index is taken over here. Never
-    /// returns.
+    /// Checks the dependencies at every `READY_INTERVAL`, for `/ready`; a new embedded index is taken over
+    /// here. Never returns.
     pub async fn watch_dependencies(&self) {
         loop {
             let now = check_dependencies(&self.rag).await;
@@ -118,8 +118,8 @@ impl App {
         }
     }
 
-    /// Keeps memory small: packs measurements, and drops the counts of clients that have not asked for a while. Never
-    /// returns.
+    /// Keeps memory small: packs measurements, and drops the counts of clients that have not asked for a while.
+    /// Never returns.
     pub async fn tidy_counters(&self) {
         loop {
             tokio::time::sleep(TIDY_INTERVAL).await;

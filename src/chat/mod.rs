@@ -1,7 +1,8 @@
 //! Holds the domain: a question, the passages retrieved for it, and the events of an answer.
 //!
-//! Knows no wire: no HTTP, no Gemini, no Qdrant, and no serialisation. Imports no other room but the leaf `text`. A text of
-//! a reader or of a passage is never part of a `Debug` output, so that no log line can show one by accident.
+//! Knows no wire: no HTTP, no Gemini, no Qdrant, and no serialisation. Imports no other room but the leaf
+//! `text`. A text of a reader or of a passage is never part of a `Debug` output, so that no log line can show
+//! one by accident.
 
 mod answer;
 mod question;
@@ -30,7 +31,8 @@ impl RequestId {
 }
 
 impl fmt::Display for RequestId {
-    /// Writes 32 lower-case hexadecimal digits in the groups of a UUID. Every bit is random, so that no version is marked.
+    /// Writes 32 lower-case hexadecimal digits in the groups of a UUID. Every bit is random, so that no version
+    /// is marked.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let digits = format!("{:032x}", self.0);
         let [a, b, c, d, e] = [&digits[..8], &digits[8..12], &digits[12..16], &digits[16..20], &digits[20..]];

@@ -26,7 +26,8 @@ pub const MAX_FILTER_VALUES: usize = 32;
 /// Characters of one filter value; a longer one is refused.
 pub const MAX_FILTER_CHARS: usize = 200;
 
-/// Holds a reader's question, which is within every bound of this file: [`Question::new`] is the only way to make one.
+/// Holds a reader's question, which is within every bound of this file: [`Question::new`] is the only way to
+/// make one.
 #[derive(Clone, PartialEq)]
 pub struct Question(QuestionParts);
 
@@ -54,7 +55,8 @@ pub struct OutOfBounds {
     pub message: String,
 }
 
-/// Names a part of a question. `Display` writes its path in the native protocol; another protocol maps it to its own.
+/// Names a part of a question. `Display` writes its path in the native protocol; another protocol maps it to
+/// its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Field {
     /// `query`
@@ -91,8 +93,8 @@ impl fmt::Display for Field {
 }
 
 impl Question {
-    /// Checks every bound; `filter_keys` are the payload keys the operator allows in a filter. The query and the parts of
-    /// the page are trimmed, and an empty part of the page counts as absent.
+    /// Checks every bound; `filter_keys` are the payload keys the operator allows in a filter. The query and
+    /// the parts of the page are trimmed, and an empty part of the page counts as absent.
     ///
     /// # Errors
     ///

@@ -12,8 +12,9 @@ use crate::app::App;
 use crate::error::Error;
 use crate::limits::{MAX_BODY_BYTES, MAX_DISCARDED_BYTES};
 
-/// Holds a request's body, and its room among the bodies that are being read, until the body has been understood.
-pub(super) struct AdmittedBody {
+/// Holds a request's body, and its room among the bodies that are being read, until the body has been
+/// understood.
+pub(crate) struct AdmittedBody {
     /// The body; at most 1 MiB.
     pub(super) bytes: Vec<u8>,
     _room: OwnedSemaphorePermit,
@@ -24,7 +25,7 @@ pub(super) struct AdmittedBody {
 /// # Errors
 ///
 /// [`Error::RateLimited`] beyond `RATE_LIMIT`.
-pub(super) fn check_rate(app: &App, peer: Peer, headers: &HeaderMap) -> Result<(), Error> {
+pub(crate) fn check_rate(app: &App, peer: Peer, headers: &HeaderMap) -> Result<(), Error> {
     let client = peer::client_address(peer, headers, app.limits.trusted_proxies);
     app.rate_limit.check(client).map_err(Error::RateLimited)
 }
@@ -33,9 +34,9 @@ pub(super) fn check_rate(app: &App, peer: Peer, headers: &HeaderMap) -> Result<(
 ///
 /// # Errors
 ///
-/// [`Error::UnsupportedMediaType`], [`Error::PayloadTooLarge`], [`Error::Overloaded`] where too many bodies are being read,
-/// and [`Error::MalformedJson`] for a body that breaks off or is late.
-pub(super) async fn read_json_body(
+/// [`Error::UnsupportedMediaType`], [`Error::PayloadTooLarge`], [`Error::Overloaded`] where too many bodies are
+/// being read, and [`Error::MalformedJson`] for a body that breaks off or is late.
+pub(crate) async fn read_json_body(
     app: &App,
     headers: &HeaderMap,
     body: &mut Body,
@@ -50,7 +51,7 @@ pub(super) async fn read_json_body(
     if length > MAX_BODY_BYTES {
         return Err(Error::PayloadTooLarge);
     }
-    let room = app.bodies.try_acquire(length).ok_or(Error::Overloaded("too many bodies are being read"))?;
+    let room = app.body_bytes.try_acquire(length).ok_or(Error::Overloaded("too many bodies are being read"))?;
     let is_late = |_| Err(Error::MalformedJson("the body did not arrive in time".to_owned()));
     let bytes = timeout(app.limits.body_timeout, read_bytes(body)).await.unwrap_or_else(is_late)?;
     Ok(AdmittedBody { bytes, _room: room })
@@ -68,8 +69,8 @@ async fn read_bytes(body: &mut Body) -> Result<Vec<u8>, Error> {
     Ok(bytes)
 }
 
-/// Reads and throws away the rest of a refused request's body, within bounds: a client that is still sending when its
-/// connection closes may never read the refusal.
+/// Reads and throws away the rest of a refused request's body, within bounds: a client that is still sending
+/// when its connection closes may never read the refusal.
 pub(super) async fn discard_body(app: &App, body: &mut Body) {
     let discarding = async {
         let mut left = MAX_DISCARDED_BYTES;

@@ -62,8 +62,8 @@ const WIDGET: &[File] = &[
     module!("/widget/words.js"),
 ];
 
-/// Returns the routes of the files, compressed for clients that accept it. No other route is compressed: the stream of an
-/// answer would wait in the compressor.
+/// Returns the routes of the files, compressed for clients that accept it. No other route is compressed: the
+/// stream of an answer would wait in the compressor.
 pub(super) fn router() -> Router<Arc<App>> {
     let demo = DEMO.iter().map(|file| (file.path, serve_file(file, page_headers(file.kind))));
     let widget =
@@ -91,14 +91,16 @@ fn serve_file(file: &'static File, mut headers: HeaderMap) -> MethodRouter<Arc<A
     })
 }
 
-/// Reports whether `If-None-Match` names this version; tags are compared without their mark of weakness (RFC 9110, 13.1.2).
+/// Reports whether `If-None-Match` names this version; tags are compared without their mark of weakness (RFC
+/// 9110, 13.1.2).
 fn has_tag(request: &HeaderMap, tag: &str) -> bool {
     let given = request.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
     let mut given = given.map(str::trim);
     given.any(|list| list == "*" || list.split(',').any(|item| item.trim().trim_start_matches("W/") == tag))
 }
 
-/// Returns the headers of every file and page: browsers ask again each time, and a page may do no more than it needs.
+/// Returns the headers of every file and page: browsers ask again each time, and a page may do no more than it
+/// needs.
 pub(super) fn page_headers(kind: &'static str) -> HeaderMap {
     HeaderMap::from_iter([
         (header::CONTENT_TYPE, HeaderValue::from_static(kind)),
@@ -109,7 +111,8 @@ pub(super) fn page_headers(kind: &'static str) -> HeaderMap {
     ])
 }
 
-/// Admits every site: browsers fetch modules with CORS, and isolated pages take no script without the other header.
+/// Admits every site: browsers fetch modules with CORS, and isolated pages take no script without the other
+/// header.
 fn admit_any_site(mut headers: HeaderMap) -> HeaderMap {
     headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
     let policy = HeaderName::from_static("cross-origin-resource-policy");

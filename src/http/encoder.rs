@@ -1,8 +1,9 @@
 //! Chooses the protocol of a response: one variant a protocol, one arm a method.
 //!
-//! An encoder turns each step of an answer into bytes, and a failure into the body or the event of its protocol. It neither
-//! counts nor logs: the pump does, whatever the protocol. [`super::around`] puts a fresh encoder into every request, so that
-//! a failure outside a handler (404, 405, 413, a panic, draining) finds the protocol of its route too.
+//! An encoder turns each step of an answer into bytes, and a failure into the body or the event of its
+//! protocol. It neither counts nor logs: the pump does, whatever the protocol. [`super::around`] puts a fresh
+//! encoder into every request, so that a failure outside a handler (404, 405, 413, a panic, draining) finds the
+//! protocol of its route too.
 
 use axum::http::HeaderValue;
 use bytes::Bytes;
@@ -13,9 +14,9 @@ use crate::error::Error;
 
 /// Encodes one response in the protocol of its route.
 #[derive(Debug, Clone)]
-pub(super) enum Encoder {
+pub(crate) enum Encoder {
     /// Docent's own protocol, and the failures of every route that belongs to no other.
-    Native(wire::Encoder),
+    Native(wire::NativeEncoder),
     /// A protocol of two words, for the tests of what surrounds a protocol.
     #[cfg(test)]
     Toy,

@@ -1,5 +1,5 @@
-//! Reads JSON objects of requests field by field and collects every wrong field with its path, for every protocol's
-//! request. The values are never repeated back.
+//! Reads JSON objects of requests field by field and collects every wrong field with its path, for every
+//! protocol's request. The values are never repeated back.
 
 use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
@@ -7,9 +7,9 @@ use serde_json::{Map, Value};
 use crate::chat::{Field, OutOfBounds};
 use crate::error::{Error, FieldError};
 
-/// JSON values of a body, names and lists among them; a body with more is refused before it is parsed, because the parsed
-/// values may take a hundred times the body's size in memory. The largest question within the bounds has fewer, as long as
-/// `FILTER_KEYS` names fewer than about 55 keys.
+/// JSON values of a body, names and lists among them; a body with more is refused before it is parsed, because
+/// the parsed values may take a hundred times the body's size in memory. The largest question within the bounds
+/// has fewer, as long as `FILTER_KEYS` names fewer than about 55 keys.
 pub(super) const MAX_BODY_VALUES: usize = 2_000;
 /// Characters of an unknown key's name that are repeated back.
 const MAX_KEY_CHARS: usize = 64;
@@ -34,7 +34,8 @@ pub(super) fn parse_json(body: &[u8]) -> Result<Value, Error> {
     serde_json::from_slice(body).map_err(malformed)
 }
 
-/// Counts at least as many JSON values as the body has: each stands behind one of these signs, outside a string.
+/// Counts at least as many JSON values as the body has: each stands behind one of these signs, outside a
+/// string.
 fn count_values(body: &[u8]) -> usize {
     let (mut count, mut in_string, mut escaped) = (1, false, false);
     for byte in body {
@@ -70,8 +71,8 @@ impl Fields {
         T::default()
     }
 
-    /// Notes the bounds that the domain found broken, under the protocol's own paths. A field that is wrong already is
-    /// noted once.
+    /// Notes the bounds that the domain found broken, under the protocol's own paths. A field that is wrong
+    /// already is noted once.
     pub(super) fn fail_bounds(&mut self, broken: Vec<OutOfBounds>, path: impl Fn(&Field) -> String) {
         for OutOfBounds { field, message } in broken {
             let path = path(&field);

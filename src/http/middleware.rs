@@ -1,8 +1,10 @@
-//! Surrounds every request: begins its log, refuses new work while the server drains, and finishes its response.
+//! Surrounds every request: begins its log, refuses new work while the server drains, and finishes its
+//! response.
 //!
-//! A failure before the head takes this way: a handler returns [`Error`], whose response has a status but no body and
-//! carries the error as an extension; [`finish_request`] takes the extension out, notes the failure for the log line, and
-//! writes the body in the protocol of the route, with the request's id. A failure after the head is the pump's.
+//! A failure before the head takes this way: a handler returns [`Error`], whose response has a status but no
+//! body and carries the error as an extension; [`finish_request`] takes the extension out, notes the failure
+//! for the log line, and writes the body in the protocol of the route, with the request's id. A failure after
+//! the head is the pump's.
 
 use std::any::Any;
 use std::pin::Pin;
@@ -56,7 +58,7 @@ pub(super) async fn refuse_method() -> Error {
 }
 
 /// Takes no new work while the server drains; probes are still answered.
-pub(super) async fn refuse_while_draining(
+pub(crate) async fn refuse_while_draining(
     State(drain): State<Drain>,
     request: Request,
     next: Next,
@@ -69,7 +71,7 @@ pub(super) async fn refuse_while_draining(
 }
 
 /// Runs a request between the beginning of its log and the end of its response.
-pub(super) async fn finish_request(
+pub(crate) async fn finish_request(
     State(drain): State<Drain>,
     Extension(encoder): Extension<Encoder>,
     mut request: Request,
@@ -104,8 +106,8 @@ fn with_error_body(mut response: Response, ErrorBody { media_type, bytes }: Erro
     response.map(|_| bytes.into())
 }
 
-/// Removes `Access-Control-Expose-Headers` from responses without `Access-Control-Allow-Origin`: tower-http's layer adds it
-/// to every response.
+/// Removes `Access-Control-Expose-Headers` from responses without `Access-Control-Allow-Origin`: tower-http's
+/// layer adds it to every response.
 pub(super) async fn drop_expose_headers_without_origin(mut response: Response) -> Response {
     if !response.headers().contains_key(header::ACCESS_CONTROL_ALLOW_ORIGIN) {
         response.headers_mut().remove(header::ACCESS_CONTROL_EXPOSE_HEADERS);

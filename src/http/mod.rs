@@ -1,23 +1,23 @@
 //! Serves HTTP: the machinery around every request, and one folder a protocol.
 //!
-//! A protocol is a folder with a router, a handler, its request and its wire; a `merge` line in [`router`]; and a variant of
-//! [`Encoder`]. Everything else is shared: [`admission`] admits a request, [`fields`] reads its JSON, [`pump`] moves its
-//! answer, counts and logs. Imports run from a protocol's router to `pump`, from there to `encoder`, and from there to
-//! the protocol's `wire`.
+//! A protocol is a folder with a router, a handler, its request and its wire; a `merge` line in [`router`]; and
+//! a variant of [`Encoder`]. Everything else is shared: [`admission`] admits a request, [`fields`] reads its
+//! JSON, [`pump`] moves its answer, counts and logs. Imports run from a protocol's router to `pump`, from there
+//! to `encoder`, and from there to the protocol's `wire`.
 
-mod admission;
+pub(crate) mod admission;
 mod assets;
-mod encoder;
-mod fields;
+pub(crate) mod encoder;
+pub(crate) mod fields;
 mod handbook;
-mod middleware;
-mod native;
+pub(crate) mod middleware;
+pub(crate) mod native;
 mod ops;
-mod peer;
-mod pump;
-mod request_log;
+pub(crate) mod peer;
+pub(crate) mod pump;
+pub(crate) mod request_log;
 pub mod serve;
-mod sse;
+pub(crate) mod sse;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,14 +44,17 @@ const PREFLIGHT_MAX_AGE: Duration = Duration::from_secs(3_600);
 pub fn router(app: Arc<App>) -> Router {
     let native = native::router().merge(ops::router()).merge(assets::router()).fallback(handbook::serve_page);
     let around = |routes, encoder| around(routes, encoder, &app.drain, &app.allowed_origins);
-    Router::new().merge(around(native, Encoder::Native(native::wire::Encoder))).with_state(Arc::clone(&app))
+    Router::new()
+        .merge(around(native, Encoder::Native(native::wire::NativeEncoder)))
+        .with_state(Arc::clone(&app))
 }
 
-/// Surrounds the routes of a protocol with the layers that every request passes. The order, from the outside in, and its
-/// reasons:
+/// Surrounds the routes of a protocol with the layers that every request passes. The order, from the outside
+/// in, and its reasons:
 ///
 /// 1. The encoder, so that the next layer can write a failure in the protocol of the route.
-/// 2. `finish_request`: every response, also a preflight's and a refusal's, gets its id, its body and its line in the log.
+/// 2. `finish_request`: every response, also a preflight's and a refusal's, gets its id, its body and its line
+///    in the log.
 /// 3. `drop_expose_headers_without_origin`: outside of CORS, whose header it removes.
 /// 4. CORS: outside of everything that refuses, so that a page may read why.
 /// 5. `refuse_while_draining`: before any handler works.
@@ -72,8 +75,8 @@ fn around<S: Clone + Send + Sync + 'static>(
         .layer(Extension(encoder))
 }
 
-/// Admits exact origins or, written out, any; never credentials. A request from elsewhere is served without these headers,
-/// and the browser then keeps the answer from the page.
+/// Admits exact origins or, written out, any; never credentials. A request from elsewhere is served without
+/// these headers, and the browser then keeps the answer from the page.
 fn cors(allowed: &AllowedOrigins) -> CorsLayer {
     let origin = match allowed {
         AllowedOrigins::Any => AllowOrigin::any(),
@@ -121,7 +124,7 @@ mod tests {
         };
         let native = routes("native").fallback(async || Error::NotFound);
         let router: Router = Router::new()
-            .merge(around(native, Encoder::Native(native::wire::Encoder), drain, &origins))
+            .merge(around(native, Encoder::Native(native::wire::NativeEncoder), drain, &origins))
             .merge(around(routes("toy"), Encoder::Toy, drain, &origins))
             .with_state(());
         let request = Request::builder().method(method).uri(path).body(Body::empty()).unwrap();

@@ -45,7 +45,8 @@ struct Ready {
     dependencies: Readiness,
 }
 
-/// Answers with the last result of the background check; 503 when a question could not be answered, or while draining.
+/// Answers with the last result of the background check; 503 when a question could not be answered, or while
+/// draining.
 async fn report_readiness(State(app): State<Arc<App>>) -> (StatusCode, Json<Ready>) {
     let dependencies = app.readiness.get();
     let (code, status) = if app.drain.begun.is_cancelled() {
@@ -72,8 +73,8 @@ async fn render_metrics(State(app): State<Arc<App>>, headers: HeaderMap) -> Resu
     Ok((headers, metrics::render()).into_response())
 }
 
-/// Reports whether the request carries this bearer token. Every byte is compared, whatever the bytes before, so that the
-/// time taken does not show how much of a wrong token is right; the length is no secret.
+/// Reports whether the request carries this bearer token. Every byte is compared, whatever the bytes before, so
+/// that the time taken does not show how much of a wrong token is right; the length is no secret.
 fn is_bearer(headers: &HeaderMap, token: &str) -> bool {
     let given = headers.get(header::AUTHORIZATION).map_or(&b""[..], HeaderValue::as_bytes);
     let wanted = format!("Bearer {token}");

@@ -12,10 +12,10 @@ const FORWARDED: &[&str] = &[FORWARDED_FOR, "forwarded", "x-real-ip"];
 
 /// Holds the address at the other end of a connection.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Peer(pub(super) IpAddr);
+pub(crate) struct Peer(pub(super) IpAddr);
 
-/// Returns the client's address: the peer's, or behind `trusted` proxies the client of the outermost one. Entries to the
-/// left of that one are ignored, since anybody can have written them.
+/// Returns the client's address: the peer's, or behind `trusted` proxies the client of the outermost one.
+/// Entries to the left of that one are ignored, since anybody can have written them.
 pub(super) fn client_address(Peer(peer): Peer, headers: &HeaderMap, trusted: usize) -> IpAddr {
     if trusted == 0 {
         warn_once(headers);

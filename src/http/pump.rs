@@ -1,4 +1,5 @@
-//! Moves the events of an answer to the reader, in the protocol of the route: as a stream, or joined into one value.
+//! Moves the events of an answer to the reader, in the protocol of the route: as a stream, or joined into one
+//! value.
 //!
 //! The pump alone counts answers and notes how a request ended, so that no protocol can forget either.
 
@@ -25,8 +26,9 @@ use crate::error::Error;
 use crate::rag::AnswerStream;
 use crate::telemetry::metrics;
 
-/// Holds an answer that has been opened: its events, its permit, and what ends it early. Dropped, it cancels the answer.
-pub(super) struct OpenAnswer {
+/// Holds an answer that has been opened: its events, its permit, and what ends it early. Dropped, it cancels
+/// the answer.
+pub(crate) struct ActiveAnswer {
     events: AnswerStream,
     log: Arc<RequestLog>,
     heartbeat: Duration,
@@ -36,18 +38,19 @@ pub(super) struct OpenAnswer {
     _permit: OwnedSemaphorePermit,
 }
 
-/// Takes a permit, grounds an admitted question, and opens its answer. The model is asked when the answer is read.
+/// Takes a permit, grounds an admitted question, and opens its answer. The model is asked when the answer is
+/// read.
 ///
 /// # Errors
 ///
-/// [`Error::Overloaded`] when every permit is taken or the shutdown's grace is over, and the failures of embedding and
-/// retrieval.
-pub(super) async fn open(app: &App, log: Arc<RequestLog>, question: Question) -> Result<OpenAnswer, Error> {
+/// [`Error::Overloaded`] when every permit is taken or the shutdown's grace is over, and the failures of
+/// embedding and retrieval.
+pub(crate) async fn open(app: &App, log: Arc<RequestLog>, question: Question) -> Result<ActiveAnswer, Error> {
     let permit = app.permits.try_acquire().ok_or(Error::Overloaded("every permit is taken"))?;
     log.note_question();
     let expired = app.drain.expired.clone();
     let grounded = until_expired(&expired, app.rag.ground(question, Arc::clone(&log.times))).await?;
-    Ok(OpenAnswer {
+    Ok(ActiveAnswer {
         events: app.rag.answer(grounded),
         log,
         heartbeat: app.limits.heartbeat,
@@ -56,9 +59,9 @@ pub(super) async fn open(app: &App, log: Arc<RequestLog>, question: Question) ->
     })
 }
 
-impl OpenAnswer {
+impl ActiveAnswer {
     /// Answers with a stream whose body owns the answer: when either side is done with it, both go.
-    pub(super) fn stream(mut self, mut encoder: Encoder) -> Response {
+    pub(crate) fn stream(mut self, mut encoder: Encoder) -> Response {
         let frames = async_stream::stream! {
             let span = self.log.span();
             loop {

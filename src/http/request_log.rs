@@ -1,7 +1,7 @@
 //! Keeps what is known of a request, and writes its one line in the log.
 //!
-//! Everything that works for a request holds its [`RequestLog`]. The last holder drops it: at the end of the body, on a
-//! failure, or because the reader has left. The drop writes the line and counts the request.
+//! Everything that works for a request holds its [`RequestLog`]. The last holder drops it: at the end of the
+//! body, on a failure, or because the reader has left. The drop writes the line and counts the request.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -24,7 +24,7 @@ const MAX_METHOD_CHARS: usize = 16;
 const READER_LEFT: u16 = 499;
 
 /// Describes a request under way.
-pub(super) struct RequestLog {
+pub(crate) struct RequestLog {
     /// Docent's own id of the request.
     id: RequestId,
     /// The id that is sent and logged: the caller's, if that is fit for a log, else `id`. Keys nothing.
@@ -75,8 +75,8 @@ impl RequestLog {
         &self.shown_id
     }
 
-    /// Opens a span that names the request in every line logged on its way. Open at every level, or a warning would have
-    /// no id.
+    /// Opens a span that names the request in every line logged on its way. Open at every level, or a warning
+    /// would have no id.
     pub(super) fn span(&self) -> tracing::Span {
         tracing::error_span!("request", request_id = &*self.shown_id)
     }
@@ -167,8 +167,8 @@ fn caller_id(headers: &HeaderMap) -> Option<&str> {
     headers.get(REQUEST_ID)?.to_str().ok().filter(is_sane)
 }
 
-/// Returns the caller's trace, if the header holds one (W3C Trace Context: version, trace id, parent id and flags, in
-/// lower-case hexadecimal).
+/// Returns the caller's trace, if the header holds one (W3C Trace Context: version, trace id, parent id and
+/// flags, in lower-case hexadecimal).
 fn traceparent(headers: &HeaderMap) -> Option<String> {
     let given = headers.get("traceparent")?.to_str().ok()?;
     let is_hexadecimal = |byte: u8| byte.is_ascii_digit() || matches!(byte, b'a'..=b'f');

@@ -1,8 +1,9 @@
-//! Runs the server's own accept loop over hyper: `axum::serve` has no header timeout, no buffer bound and no write deadline.
+//! Runs the server's own accept loop over hyper: `axum::serve` has no header timeout, no buffer bound and no
+//! write deadline.
 //!
-//! One task per connection. A shutdown closes the port at once and lets open requests finish. A request that comes
-//! meanwhile on an open connection is refused as overloaded. An answer that outlives the grace ends with an error event, and
-//! a connection that then still does not close is dropped.
+//! One task per connection. A shutdown closes the port at once and lets open requests finish. A request that
+//! comes meanwhile on an open connection is refused as overloaded. An answer that outlives the grace ends with
+//! an error event, and a connection that then still does not close is dropped.
 
 use std::io;
 use std::pin::{Pin, pin};
@@ -28,8 +29,8 @@ use super::peer::Peer;
 use crate::app::App;
 use crate::limits::MAX_HEAD_BYTES;
 
-/// Bytes of a response that the operating system buffers for a slow reader (Linux doubles the number); its own default is
-/// up to 4 MiB for each. When the buffer is full, reading from the model stops.
+/// Bytes of a response that the operating system buffers for a slow reader (Linux doubles the number); its own
+/// default is up to 4 MiB for each. When the buffer is full, reading from the model stops.
 const SEND_BUFFER_BYTES: usize = 128 * 1024;
 /// Pause after a failed accept (no file descriptors left, for example), so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -122,9 +123,9 @@ async fn serve_connection(
 
 /// Wraps a socket and fails it when its reader is gone.
 ///
-/// A write fails once it has been pending for `limit`: a reader that takes nothing is dropped, and with it everything its
-/// answer holds. The socket also looks for the end of the reader's bytes. hyper does so itself, but not past a stray byte
-/// after a request's body, which hyper keeps as the beginning of the next request.
+/// A write fails once it has been pending for `limit`: a reader that takes nothing is dropped, and with it
+/// everything its answer holds. The socket also looks for the end of the reader's bytes. hyper does so itself,
+/// but not past a stray byte after a request's body, which hyper keeps as the beginning of the next request.
 struct WatchedSocket {
     stream: TcpStream,
     /// Longest time that a write may be pending.
@@ -138,8 +139,8 @@ impl WatchedSocket {
         Self { stream, limit, write_deadline: None }
     }
 
-    /// Fails once the reader has closed its side, and wakes the connection then. Bytes that hyper has not taken yet hide
-    /// the end: behind them a reader that leaves is found by a write or by a deadline.
+    /// Fails once the reader has closed its side, and wakes the connection then. Bytes that hyper has not taken
+    /// yet hide the end: behind them a reader that leaves is found by a write or by a deadline.
     fn check_reader(&self, cx: &mut Context<'_>) -> io::Result<()> {
         match self.stream.poll_peek(cx, &mut ReadBuf::new(&mut [0])) {
             Poll::Ready(Ok(0)) => Err(io::ErrorKind::ConnectionAborted.into()),

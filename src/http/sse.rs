@@ -1,7 +1,7 @@
 //! Writes server-sent events, for every protocol that streams.
 //!
-//! axum's `Sse` always ends a comment with a blank line, on which a widely used client delivers an empty message; so the
-//! frames are written here, and a heartbeat is a comment line alone.
+//! axum's `Sse` always ends a comment with a blank line, on which a widely used client delivers an empty
+//! message; so the frames are written here, and a heartbeat is a comment line alone.
 
 use bytes::Bytes;
 use serde::Serialize;

@@ -14,14 +14,14 @@
 //! - The *circuit breaker* asks a stage no more, for a while, that keeps missing its deadline: in
 //!   `circuit_breaker`, which `stage_runner` puts in front of each stage.
 
-mod answer;
-mod circuit_breaker;
+pub(crate) mod answer;
+pub(crate) mod circuit_breaker;
 pub mod citations;
-mod prompt;
+pub(crate) mod prompt;
 pub mod search_text;
-mod stage_runner;
-mod stage_times;
-mod writers;
+pub(crate) mod stage_runner;
+pub(crate) mod stage_times;
+pub(crate) mod writers;
 
 use std::fmt;
 use std::sync::Arc;

@@ -11,12 +11,12 @@ mod description;
 #[cfg(feature = "embedded")]
 pub mod embedded;
 mod error;
-mod fusion;
+pub(crate) mod fusion;
 pub mod payload;
 mod points;
 mod query;
 mod remote;
-mod results;
+pub(crate) mod results;
 
 use crate::chat::Passage;
 
@@ -88,6 +88,10 @@ impl Index {
     /// Takes over what has changed since the index was opened: the languages that `manifest`, the answer of
     /// [`Index::ping`], records of a collection; for an embedded index, a newer generation, if there is one
     /// that fits.
+    #[cfg_attr(
+        not(feature = "embedded"),
+        expect(clippy::unused_async, reason = "only the embedded index has something to wait for")
+    )]
     pub async fn refresh(&self, manifest: Option<&Manifest>) {
         match self {
             Self::Remote(remote) => remote.refresh(manifest),

@@ -32,8 +32,8 @@ export const launchBrowser = (without = []) =>
  */
 
 /**
- * Opens a browser context for one test. Fails the test at its end if a page of the context has reported an error or a
- * violation of its policy, or has run a payload, which sets `window.hit`.
+ * Opens a browser context for one test. Fails the test at its end if a page of the context has reported an
+ * error or a violation of its policy, or has run a payload, which sets `window.hit`.
  *
  * @param {{ after: (end: () => Promise<void>) => void }} t
  * @param {import("playwright-core").Browser} browser

@@ -1,4 +1,5 @@
-// Finds the Chromium that the browser tests drive. Run as a program, this prints its path, or why there is none.
+// Finds the Chromium that the browser tests drive. Run as a program, this prints its path, or the reason why
+// there is none.
 
 import { accessSync, constants, realpathSync, statSync } from "node:fs";
 import { homedir } from "node:os";

@@ -18,7 +18,8 @@ export const QUESTION = "How do I allow my site to call Docent?";
  * @param {object} options
  * @param {string[]} [options.without] Flags of Playwright's to start Chromium without.
  * @param {boolean} [options.others] True to index the handbook's other version and language too.
- * @param {(end: (stop: () => unknown) => void) => Promise<void>} [options.onStarted] Starts what one file needs.
+ * @param {(end: (stop: () => unknown) => void) => Promise<void>} [options.onStarted]
+ *   Starts the servers that one file needs.
  */
 export function startFixture({ without = [], others = false, onStarted } = {}) {
   const all = {

@@ -1,4 +1,5 @@
-// Tests the plugin of `examples/docusaurus`: its options, the pages that are built with it, its routes and filters.
+// Tests the plugin of `examples/docusaurus`: its options, the pages that are built with it, its routes and its
+// filters.
 
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";

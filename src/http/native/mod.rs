@@ -1,8 +1,8 @@
 //! Speaks Docent's own protocol: `POST /chat` takes a question and answers with a stream or one JSON object.
 
-mod negotiate;
-pub(super) mod request;
-pub(super) mod wire;
+pub(crate) mod negotiate;
+pub(crate) mod request;
+pub(crate) mod wire;
 
 use std::sync::Arc;
 
@@ -28,7 +28,7 @@ pub(super) fn router() -> Router<Arc<App>> {
 }
 
 /// Answers a question, in the form the caller asked for.
-async fn answer_question(
+pub(crate) async fn answer_question(
     State(app): State<Arc<App>>,
     Extension(log): Extension<Arc<RequestLog>>,
     Extension(encoder): Extension<Encoder>,

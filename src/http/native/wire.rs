@@ -1,6 +1,8 @@
-//! Writes the native protocol: the events of a stream, the JSON answer, and the problem object of a failure. No I/O.
+//! Writes the native protocol: the events of a stream, the JSON answer, and the problem object of a failure. No
+//! I/O.
 //!
-//! A stream is `sources`, `token`…, then `done` or `error`; the JSON answer holds the same values in one object.
+//! A stream is `sources`, `token`…, then `done` or `error`; the JSON answer holds the same values in one
+//! object.
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -14,9 +16,9 @@ pub(in crate::http) const PROBLEM_TYPE: &str = "application/problem+json";
 
 /// Writes each step of an answer as one server-sent event. Keeps no state.
 #[derive(Debug, Clone)]
-pub(in crate::http) struct Encoder;
+pub(crate) struct NativeEncoder;
 
-impl Encoder {
+impl NativeEncoder {
     /// Writes one step of an answer.
     pub(in crate::http) fn push(&mut self, event: &AnswerEvent, request_id: &str) -> Bytes {
         match event {
@@ -220,7 +222,7 @@ mod tests {
             timings: Timings::default(),
             invalid_citations: 4,
         };
-        let mut encoder = Encoder;
+        let mut encoder = NativeEncoder;
         let mut push = |event: AnswerEvent| text(&encoder.push(&event, "id")).to_owned();
         assert_eq!(
             push(AnswerEvent::Sources(vec![source])),
@@ -239,8 +241,8 @@ mod tests {
     #[test]
     fn a_failure_is_the_same_problem_as_a_body_and_as_an_event() {
         let error = Error::RateLimited(Duration::from_millis(1_500));
-        let body = String::from_utf8(Encoder.error_body(&error, "id")).unwrap();
-        assert_eq!(text(&Encoder.fail(&error, "id")), format!("event: error\ndata: {body}\n\n"));
+        let body = String::from_utf8(NativeEncoder.error_body(&error, "id")).unwrap();
+        assert_eq!(text(&NativeEncoder.fail(&error, "id")), format!("event: error\ndata: {body}\n\n"));
         assert!(body.starts_with("{\"type\":\"urn:docent:problem:rate_limited\",\"title\":"), "{body}");
         assert!(body.ends_with("\"retryable\":true,\"request_id\":\"id\",\"retry_after\":2}"), "{body}");
     }
@@ -248,13 +250,13 @@ mod tests {
     #[test]
     fn wrong_fields_are_named_and_a_cause_never_leaks() {
         let wrong = FieldError { field: "top_k".to_owned(), message: "must be a number".to_owned() };
-        let body = Encoder.error_body(&Error::InvalidRequest(vec![wrong]), "id");
+        let body = NativeEncoder.error_body(&Error::InvalidRequest(vec![wrong]), "id");
         let body = String::from_utf8(body).unwrap();
         assert!(
             body.ends_with("\"errors\":[{\"field\":\"top_k\",\"message\":\"must be a number\"}]}"),
             "{body}"
         );
-        let body = Encoder.error_body(&Error::Internal("cause".to_owned()), "id");
+        let body = NativeEncoder.error_body(&Error::Internal("cause".to_owned()), "id");
         assert!(!String::from_utf8(body).unwrap().contains("cause"));
     }
 }

@@ -1,7 +1,7 @@
 //! Reads what any upstream service sends over HTTP: bodies through a bound, events line by line, and failed
 //! calls with their chance of another attempt.
 
-pub(super) mod retry;
+pub(crate) mod retry;
 pub(crate) mod sse;
 
 use std::time::Duration;
@@ -13,14 +13,14 @@ use crate::text::log_safe;
 
 /// Describes a failed attempt: its error, and the chance of another attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Fault {
+pub(crate) struct Fault {
     pub(super) error: Error,
     pub(super) retry: Retry,
 }
 
 /// Says if another attempt can succeed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Retry {
+pub(crate) enum Retry {
     /// No further attempt can succeed.
     No,
     /// One more attempt may succeed.
