@@ -111,6 +111,8 @@ async fn the_line_of_a_request_has_its_stages_and_its_trace_and_retries_have_its
     }
     let ms = |field: &str| line[field].as_f64().unwrap_or_else(|| panic!("no {field} in {line}"));
     assert!(ms("embed_ms") > 0.0 && ms("retrieve_ms") > 0.0 && ms("first_token_ms") <= ms("total_ms"));
+    let own_id = line["own_id"].as_str().unwrap_or_default();
+    assert!(own_id.len() == 36 && own_id != "mine", "Docent's own id stands beside the caller's: {line}");
     let retries = server.wait_for_log("trying again", 2).await;
     let of: Vec<(&Value, &Value)> =
         retries.iter().map(|line| (&line["span"]["request_id"], &line["stage"])).collect();
