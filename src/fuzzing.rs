@@ -1,5 +1,5 @@
-//! Checks what the fuzzer's targets (`tests/fuzz`) feed to functions that are private otherwise. Compiled only
-//! with `--cfg fuzzing`.
+//! Checks functions that are private otherwise with the inputs of the fuzz targets (`tests/fuzz`). Compiled
+//! only with `--cfg fuzzing`.
 
 use bytes::Bytes;
 
@@ -25,7 +25,7 @@ pub fn check_page(source: &str) {
     }
 }
 
-/// Decodes the body of a Gemini stream whole and cut into pieces, and checks that both give the same.
+/// Decodes the body of a Gemini stream whole and cut into pieces, and checks that both give the same result.
 ///
 /// # Panics
 ///
@@ -41,7 +41,7 @@ pub fn check_gemini_stream(body: &[u8], cuts: &[u8]) {
     assert_eq!(decode_gemini(pieces), decode_gemini(vec![Bytes::copy_from_slice(body)]));
 }
 
-/// Returns the texts of a stream, if it broke, and how it ended.
+/// Returns the texts of a stream, true if the stream broke, and the reason why it finished.
 fn decode_gemini(pieces: Vec<Bytes>) -> (Vec<String>, bool, Option<Finish>) {
     let mut events = EventReader::new(futures::stream::iter(pieces.into_iter().map(Ok::<_, ()>)));
     let (mut decoder, mut texts) = (Decoder::default(), Vec::new());
@@ -57,7 +57,7 @@ fn decode_gemini(pieces: Vec<Bytes>) -> (Vec<String>, bool, Option<Finish>) {
     (texts, broken, decoder.finish("model"))
 }
 
-/// Reads any body as a request's and checks that a question is within its bounds.
+/// Reads any bytes as the body of a request and checks that a question is within its bounds.
 pub fn check_request(body: &[u8]) {
     let keys = ["version".to_owned(), "language".to_owned()];
     match read_question(body, &keys) {

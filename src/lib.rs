@@ -9,8 +9,8 @@
 //!
 //! # Layout
 //!
-//! A room imports only rooms that stand below it in this list. The table in `walls.rs` says which, and its
-//! tests check the imports of every file.
+//! A room is one of these modules. A room imports only rooms that stand below it in this list; the table in
+//! `walls.rs` names them, and its tests check the imports of every file.
 //!
 //! - [`cli`]: runs the commands and decides how they end.
 //! - [`http`]: serves HTTP: the machinery around every request, and one folder a protocol ([`http::native`]).
@@ -23,8 +23,8 @@
 //! - [`error`]: gives every failure its status, its code and its public text.
 //! - [`retrieval`]: finds passages, on a Qdrant server or in the embedded index.
 //! - [`provider`]: embeds and generates, by Gemini or offline.
-//! - [`telemetry`]: sets up the log, and counts.
-//! - [`limits`]: bounds requests, and counts what must not grow without bound.
+//! - [`telemetry`]: sets up the log and the metrics.
+//! - [`limits`]: bounds requests, and counts open answers, a client's requests and a day's spending.
 //! - [`config`]: reads the settings, one file a concern, checked once before a port is bound.
 //! - [`chat`]: holds the domain types; [`Question::new`](chat::Question::new) enforces every bound of a
 //!   question.
@@ -34,8 +34,8 @@
 //!
 //! `POST /chat` with `Accept: text/event-stream`, from the socket and back:
 //!
-//! 1. [`http::serve::serve`] accepts the connection; a write deadline and a watch on the reader's side stand
-//!    around the socket.
+//! 1. [`http::serve::serve`] accepts the connection; the socket gets a write deadline and a check that the
+//!    reader is still there.
 //! 2. [`http::router`] leads the request through the layers: [`http::middleware::finish_request`] begins the
 //!    request's [`RequestLog`](http::request_log::RequestLog) with an id of its own;
 //!    [`http::middleware::refuse_while_draining`] refuses new work during a shutdown.
@@ -45,17 +45,17 @@
 //! 4. [`http::native::request::read_question`] reads the JSON with [`http::fields`], which collects every wrong
 //!    field by its path, and makes a [`chat::Question`].
 //! 5. [`http::pump::open`] takes one of [`limits::AnswerPermits`] and grounds the question.
-//! 6. [`rag::Rag::ground`] builds the text to search for ([`rag::search_text::build`]: the question, and what a
-//!    follow-up points back at), embeds it ([`provider::Embedding::embed`], or a vector of the embedding
-//!    cache), searches ([`retrieval::Index::search`]: each leg, fused by [`retrieval::fusion`], parsed by
-//!    [`retrieval::payload`]), and keeps the passages that fit the prompt. Each stage runs in its
+//! 6. [`rag::Rag::ground`] builds the text to search for ([`rag::search_text::build`]: the question, and before
+//!    a follow-up the earlier questions), embeds it ([`provider::Embedding::embed`], or a vector of the
+//!    embedding cache), searches ([`retrieval::Index::search`]: each leg, fused by [`retrieval::fusion`],
+//!    parsed by [`retrieval::payload`]), and keeps the passages that fit the prompt. Each stage runs in its
 //!    [`rag::stage_runner`]: a deadline, figures, and a [`rag::circuit_breaker`]. A failure up to here has a
 //!    status.
 //! 7. [`rag::Rag::answer`] assembles the prompt ([`rag::prompt`]), reserves its cost ([`limits::Budget`]), and
-//!    returns a lazy [`rag::AnswerStream`]. Nothing is asked until it is polled.
+//!    returns a lazy [`rag::AnswerStream`]. The model is not called until the stream is polled.
 //! 8. [`ActiveAnswer::stream`](http::pump::ActiveAnswer::stream) makes the response: hyper polls the body, the
-//!    body polls the answer. The way back up passes [`http::middleware::finish_request`], which adds the id's
-//!    header.
+//!    body polls the answer. On its way back the response passes [`http::middleware::finish_request`], which
+//!    adds the header with the id.
 //! 9. [`rag::writers`] opens the model's stream ([`provider::Generation::generate`]), or the second model's;
 //!    [`provider::upstream`] reads bounded lines, `provider::gemini::wire` decodes them into
 //!    [`provider::Delta`]s.
@@ -63,21 +63,21 @@
 //!     the gap and of the whole answer, and yields [`chat::AnswerEvent`]s: `Sources`, any number of `Text`,
 //!     `Done`.
 //! 11. [`http::pump`] encodes each event in the protocol of the route ([`http::encoder`],
-//!     [`http::native::wire`]), sends a heartbeat into a silence, and alone counts the answer and notes its
-//!     end.
+//!     [`http::native::wire`]), sends a heartbeat when no event comes, and is the only place that counts the
+//!     answer and notes its end.
 //! 12. When the body has been sent or dropped, the last holder drops the request's log, which writes the one
 //!     line.
 //!
-//! Who owns what until when: the response owns its stream, and the stream owns the permit, the reserved budget
-//! and the call to the model. No task and no channel stand between. A reader who leaves drops the response, and
-//! with it everything above.
+//! Ownership: the response owns its stream, and the stream owns the permit, the reserved budget and the call to
+//! the model. No task and no channel stand between. A reader who leaves drops the response, and with it
+//! everything above.
 //!
-//! Three things are tried again, each in its own room: a call that failed quickly
+//! Docent tries three things again, each in its own room: a call that failed quickly
 //! ([`provider::upstream::retry`]), an answer that the first model did not begin ([`rag::writers`]), and a
 //! stage that kept missing its deadline ([`rag::circuit_breaker`]). After the first token nothing is tried
 //! again.
 //!
-//! A failure before the head takes its own way: see [`http::middleware`].
+//! For the way of a failure before the head, see [`http::middleware`].
 //!
 //! # Adding a protocol
 //!
@@ -85,16 +85,16 @@
 //!    [`http::pump::open`], then `stream` or `collect`), `request.rs` (bytes → [`chat::Question`], with
 //!    [`http::fields`]), `wire.rs` (the encoder and the error body, pure). [`http::native`] shows the shape.
 //! 2. A variant of [`http::encoder::Encoder`] with its arms.
-//! 3. A `merge(around(…))` line in [`http::router`]. Failures of its routes have its error body from then on,
-//!    also 404 below its prefix if its router has a wildcard route, 405, 413, a panic and the drain.
+//! 3. A `merge(with_layers(…))` line in [`http::router`]. Failures of its routes then have its error body, also
+//!    404 below its prefix if its router has a wildcard route, 405, 413, a panic and the drain.
 //!
 //! # Adding a provider
 //!
 //! 1. A folder `provider/NAME/` with its calls and its pure wire; lines and retries come from
 //!    [`provider::upstream`].
 //! 2. A variant of [`provider::Embedding`] or [`provider::Generation`], and one arm in each method:
-//!    `is_metered`, `probe`, `batch_limits`, `new_index_dimensions`… No room but [`config`] and [`provider`]
-//!    names it.
+//!    `is_metered`, `probe`, `batch_limits`, `new_index_dimensions`… Only [`config`] and [`provider`] name the
+//!    new variant.
 //! 3. A file `config/NAME.rs` with its settings, and a variant of [`config::ProviderConfig`].
 //!
 //! # Adding a setting

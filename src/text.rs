@@ -1,4 +1,4 @@
-//! Small functions over texts and durations that every room may use. Imports no other room.
+//! Cuts, measures and cleans texts, and rounds durations, for every room. Imports no other room.
 
 use std::fmt;
 use std::time::Duration;
@@ -17,8 +17,11 @@ pub fn clip(text: &str, max: usize) -> &str {
 /// Makes somebody else's text fit for a log line: at most 300 characters, without characters that end a line or
 /// turn the direction of writing.
 pub fn log_safe(text: &str) -> String {
-    let moves = |c| matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
-    clip(text, MAX_CAUSE_CHARS).chars().map(|c| if c.is_control() || moves(c) { ' ' } else { c }).collect()
+    let disturbs_line = |c| matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
+    clip(text, MAX_CAUSE_CHARS)
+        .chars()
+        .map(|c| if c.is_control() || disturbs_line(c) { ' ' } else { c })
+        .collect()
 }
 
 /// Shows the length of a text in place of the text, for `Debug` outputs that may reach a log.
@@ -30,13 +33,13 @@ impl fmt::Debug for Redacted<'_> {
     }
 }
 
-/// Counts thirds of a token that a character takes at most: three ASCII characters, or one other, count as a
-/// token.
+/// Returns the thirds of a token that a character takes at most: three ASCII characters, or one other, count as
+/// a token.
 fn thirds_of_token(c: char) -> usize {
     if c.is_ascii() { 1 } else { 3 }
 }
 
-/// Returns a number of tokens that the text surely fits in, whatever model counts them.
+/// Estimates the tokens of a text from above: no model in use counts more.
 pub fn estimate_tokens(text: &str) -> usize {
     text.chars().map(thirds_of_token).sum::<usize>().div_ceil(3)
 }

@@ -1,19 +1,19 @@
-//! Holds the walls of the house: a table of rooms and what each may import, checked against the sources.
+//! Checks the imports of every file of `src/` against a table of rooms and the rooms that each may import.
 //!
-//! The next wrong import fails here by name. A new room gets a line in [`ROOMS`]; a room that must import one
-//! more gets it here first, in the same commit, with its reason. Test modules may import what they like.
+//! A wrong import fails a test that names it. A new room gets a line in [`ROOMS`]. A room that needs a further
+//! import gets that import here, with its reason, in the same commit. Test modules may import everything.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Names a room, and the rooms it may import. A room stands above everything it imports, directly or through
-/// others.
+/// Names a room, and the rooms it may import. A room comes after every room that it imports, directly or
+/// through others.
 const ROOMS: &[(&str, &[&str])] = &[
     // Leaves.
     ("text", &[]),
     ("language", &[]),
-    // The domain and what every room may ask.
+    // The domain, the settings, and two services for every room.
     ("chat", &["text"]),
     ("config", &["chat", "text"]),
     ("limits", &["config"]),
@@ -28,7 +28,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     // From pages to an index.
     ("docs", &["chat", "config", "language", "text"]),
     ("indexing", &["chat", "config", "docs", "provider", "retrieval", "text"]),
-    // What a process is made of.
+    // The parts of a running process.
     ("startup", &["config", "docs", "indexing", "provider", "retrieval", "telemetry"]),
     ("app", &["config", "docs", "indexing", "limits", "provider", "rag", "retrieval", "startup", "telemetry"]),
     ("http", &["app", "chat", "config", "docs", "error", "limits", "rag", "telemetry", "text"]),
@@ -79,7 +79,7 @@ impl SourceFile {
     }
 
     /// Returns every path that begins with `start`, as `["http", "native", "wire"]` for
-    /// `crate::http::native::wire`; a group in braces is spread out.
+    /// `crate::http::native::wire`; a group in braces gives one path for each member.
     fn paths(&self, start: &str) -> Vec<Vec<String>> {
         let mut paths = Vec::new();
         for (at, _) in self.code.match_indices(start) {
@@ -89,14 +89,14 @@ impl SourceFile {
             if is_visibility || before.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == ':') {
                 continue;
             }
-            spread(&self.code[at + start.len()..], &mut Vec::new(), &mut paths);
+            expand_paths(&self.code[at + start.len()..], &mut Vec::new(), &mut paths);
         }
         paths
     }
 }
 
-/// Spreads a path with groups, as `a::{b, c::d}`, into its single paths. Returns the length that was read.
-fn spread(code: &str, prefix: &mut Vec<String>, paths: &mut Vec<Vec<String>>) -> usize {
+/// Expands a path with groups, as `a::{b, c::d}`, into its single paths. Returns the length that was read.
+fn expand_paths(code: &str, prefix: &mut Vec<String>, paths: &mut Vec<Vec<String>>) -> usize {
     let depth = prefix.len();
     let mut at = 0;
     loop {
@@ -112,7 +112,7 @@ fn spread(code: &str, prefix: &mut Vec<String>, paths: &mut Vec<Vec<String>>) ->
                     at += 1;
                     break;
                 }
-                let read = spread(group, prefix, paths).max(1);
+                let read = expand_paths(group, prefix, paths).max(1);
                 group = &group[read..];
                 at += read;
             }
@@ -127,7 +127,7 @@ fn spread(code: &str, prefix: &mut Vec<String>, paths: &mut Vec<Vec<String>>) ->
         {
             at += 2;
             if code[at..].starts_with('{') {
-                let read = spread(&code[at..], prefix, paths);
+                let read = expand_paths(&code[at..], prefix, paths);
                 prefix.truncate(depth);
                 return at + read;
             }
@@ -143,7 +143,7 @@ fn spread(code: &str, prefix: &mut Vec<String>, paths: &mut Vec<Vec<String>>) ->
     }
 }
 
-fn files_below(folder: &Path) -> Vec<PathBuf> {
+fn list_files(folder: &Path) -> Vec<PathBuf> {
     let mut files: Vec<PathBuf> = walkdir::WalkDir::new(folder)
         .into_iter()
         .filter_map(Result::ok)
@@ -155,7 +155,7 @@ fn files_below(folder: &Path) -> Vec<PathBuf> {
 }
 
 /// Reads every file of `src/` but the crate's root and this one.
-fn sources() -> Vec<SourceFile> {
+fn read_sources() -> Vec<SourceFile> {
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let has_no_room = |module: &str| {
         matches!(module, "lib" | "main" | "walls" | "words" | "fuzzing") || module.ends_with("_tests")
@@ -168,19 +168,19 @@ fn sources() -> Vec<SourceFile> {
         let lines = code.lines().filter(|line| !line.trim_start().starts_with("//"));
         SourceFile { module, code: lines.collect::<Vec<_>>().join("\n") }
     };
-    let sources = files_below(&src).into_iter().map(read);
+    let sources = list_files(&src).into_iter().map(read);
     sources.filter(|source| !has_no_room(&source.module)).collect()
 }
 
-fn rooms() -> BTreeMap<&'static str, &'static [&'static str]> {
+fn room_table() -> BTreeMap<&'static str, &'static [&'static str]> {
     ROOMS.iter().copied().collect()
 }
 
 #[test]
 fn a_room_imports_only_what_its_line_in_the_table_allows() {
-    let rooms = rooms();
+    let rooms = room_table();
     let mut wrong = Vec::new();
-    for source in sources() {
+    for source in read_sources() {
         let Some(allowed) = rooms.get(source.room()) else {
             wrong.push(format!("src/{} is in no room of the table", source.module));
             continue;
@@ -197,12 +197,12 @@ fn a_room_imports_only_what_its_line_in_the_table_allows() {
 }
 
 #[test]
-fn no_arrow_of_the_table_runs_up() {
-    // Each room stands below the rooms that import it: the table's own order.
+fn a_room_comes_after_the_rooms_that_it_imports() {
+    // The table lists a room after the rooms that it imports.
     for (place, (room, allowed)) in ROOMS.iter().enumerate() {
         for imported in *allowed {
-            let below = ROOMS[..place].iter().any(|(name, _)| name == imported);
-            assert!(below, "{room} imports {imported}, which does not stand above it in the table");
+            let is_before = ROOMS[..place].iter().any(|(name, _)| name == imported);
+            assert!(is_before, "{room} imports {imported}, which does not come before it in the table");
         }
     }
 }
@@ -210,7 +210,7 @@ fn no_arrow_of_the_table_runs_up() {
 #[test]
 fn a_wire_s_crate_stays_in_its_room() {
     let mut wrong = Vec::new();
-    for source in sources() {
+    for source in read_sources() {
         for (name, rooms) in CRATES {
             if !rooms.contains(&source.room()) && !source.paths(&format!("{name}::")).is_empty() {
                 wrong.push(format!("src/{}: {name} belongs to {}", source.module, rooms.join(", ")));
@@ -220,13 +220,13 @@ fn a_wire_s_crate_stays_in_its_room() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// Returns the files that each file imports: `super::…` and `crate::…` paths, led to the longest module that is
-/// a file.
-fn imports() -> BTreeMap<String, BTreeSet<String>> {
-    let sources = sources();
+/// Returns the files that each file imports: `super::…` and `crate::…` paths, resolved to the longest module
+/// that is a file.
+fn collect_imports() -> BTreeMap<String, BTreeSet<String>> {
+    let sources = read_sources();
     let modules: BTreeSet<&str> = sources.iter().map(|source| source.module.as_str()).collect();
     let is_folder = |module: &str| modules.iter().any(|other| other.starts_with(&format!("{module}/")));
-    let lead = |path: &[String]| {
+    let resolve = |path: &[String]| {
         (1..=path.len())
             .rev()
             .map(|parts| path[..parts].join("/"))
@@ -237,9 +237,9 @@ fn imports() -> BTreeMap<String, BTreeSet<String>> {
         let own: Vec<String> = source.module.split('/').map(str::to_owned).collect();
         let parent = own[..own.len() - 1].to_vec();
         let mut found: BTreeSet<String> =
-            source.paths("crate::").iter().filter_map(|path| lead(path)).collect();
+            source.paths("crate::").iter().filter_map(|path| resolve(path)).collect();
         for path in source.paths("super::") {
-            found.extend(lead(&[parent.clone(), path].concat()));
+            found.extend(resolve(&[parent.clone(), path].concat()));
         }
         if is_folder(&source.module) {
             // A folder's `use child::Name`; `mod child;` alone is no import.
@@ -258,7 +258,7 @@ fn imports() -> BTreeMap<String, BTreeSet<String>> {
 }
 
 /// Returns every file that can be reached from `start` by imports.
-fn reachable<'a>(imports: &'a BTreeMap<String, BTreeSet<String>>, start: &'a str) -> BTreeSet<&'a str> {
+fn reachable_files<'a>(imports: &'a BTreeMap<String, BTreeSet<String>>, start: &'a str) -> BTreeSet<&'a str> {
     let (mut reached, mut left) = (BTreeSet::new(), vec![start]);
     while let Some(module) = left.pop() {
         for imported in imports.get(module).into_iter().flatten() {
@@ -272,10 +272,10 @@ fn reachable<'a>(imports: &'a BTreeMap<String, BTreeSet<String>>, start: &'a str
 
 #[test]
 fn no_file_imports_itself_by_way_of_others() {
-    let imports = imports();
+    let imports = collect_imports();
     let mut circles = Vec::new();
     for (module, imported) in &imports {
-        let back = imported.iter().filter(|other| reachable(&imports, other).contains(module.as_str()));
+        let back = imported.iter().filter(|other| reachable_files(&imports, other).contains(module.as_str()));
         circles.extend(back.map(|other| format!("src/{module} imports src/{other}, which leads back")));
     }
     assert!(circles.is_empty(), "{}", circles.join("\n"));

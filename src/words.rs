@@ -5,17 +5,17 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// First words that begin a sentence without an object that a reader can see.
+/// First words of a sentence whose subject a reader cannot see.
 const VAGUE_BEGINNINGS: &[&str] = &["What", "Whether", "Who", "It", "Its", "The same"];
 /// Folders whose files are checked.
 const FOLDERS: &[&str] = &["src", "static", "tests", "examples"];
-/// Folders that others wrote or that a build makes.
+/// Folders that hold other projects' files, or files that a build makes.
 const SKIPPED: &[&str] = &["node_modules", "build", ".docusaurus", "fixture"];
 /// Longest line of a comment, in characters; `max_width` of `.rustfmt.toml`.
 const MAX_WIDTH: usize = 112;
 
 /// Returns every source file of the project, with its text.
-fn files() -> Vec<(PathBuf, String)> {
+fn read_files() -> Vec<(PathBuf, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let is_kept = |entry: &walkdir::DirEntry| !SKIPPED.iter().any(|name| entry.file_name() == *name);
     let is_source = |path: &Path| {
@@ -32,7 +32,7 @@ fn files() -> Vec<(PathBuf, String)> {
 }
 
 /// Returns the text of a line that is a comment alone, with the mark that begins it.
-fn comment(line: &str) -> Option<(&str, &str)> {
+fn parse_comment(line: &str) -> Option<(&str, &str)> {
     let line = line.trim_start();
     let marks = ["///", "//!", "//", "/**", "*/", "*", "# "];
     marks.iter().find_map(|mark| Some((*mark, line.strip_prefix(mark)?.trim())))
@@ -43,9 +43,11 @@ fn no_comment_is_wider_than_the_formatter_s_width() {
     let settings = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(".rustfmt.toml")).unwrap();
     assert!(settings.contains(&format!("max_width = {MAX_WIDTH}\n")), "{settings}");
     let mut wide = Vec::new();
-    for (path, text) in files() {
+    for (path, text) in read_files() {
         for (number, line) in text.lines().enumerate() {
-            if comment(line).is_some_and(|(_, words)| words.contains(' ')) && line.chars().count() > MAX_WIDTH {
+            if parse_comment(line).is_some_and(|(_, words)| words.contains(' '))
+                && line.chars().count() > MAX_WIDTH
+            {
                 wide.push(format!("{}:{}", path.display(), number + 1));
             }
         }
@@ -56,10 +58,10 @@ fn no_comment_is_wider_than_the_formatter_s_width() {
 #[test]
 fn a_documentation_comment_begins_with_words_that_name_their_object() {
     let mut vague = Vec::new();
-    for (path, text) in files() {
+    for (path, text) in read_files() {
         let mut before = None;
         for (number, line) in text.lines().enumerate() {
-            let here = comment(line);
+            let here = parse_comment(line);
             if let Some((mark, words)) = here {
                 // The first line of a comment, or of the text within `/** … */`.
                 let is_first = before.is_none_or(|(last, text): (&str, &str)| last == "/**" && text.is_empty());

@@ -18,7 +18,7 @@ use docent::retrieval::embedded::{Build, Embedded};
 use docent::retrieval::payload::PayloadReader;
 use docent::retrieval::{INDEX_VERSION, Index, Manifest, Point, Search};
 
-use crate::report;
+use crate::print_percentiles;
 
 /// Searches of each kind.
 const SEARCHES: usize = 300;
@@ -162,7 +162,7 @@ async fn measure_searches(name: &str, index: &Index, embed: impl Fn(&str) -> Vec
             times.push(began.elapsed());
             ensure!(!found.is_empty(), "a search found nothing");
         }
-        report(&format!("{name}{kind}"), &mut times);
+        print_percentiles(&format!("{name}{kind}"), &mut times);
     }
     Ok(())
 }

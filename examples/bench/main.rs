@@ -39,15 +39,15 @@ impl Drop for Demo {
 async fn main() -> Result<()> {
     let binary = std::env::args().nth(1).context("the path of a built docent as the argument")?;
     let size = std::fs::metadata(&binary).context("no such binary")?.len();
-    println!("binary size                  {:.1} MiB", mib(size));
+    println!("binary size                  {:.1} MiB", to_mib(size));
     let mut starts = Vec::new();
     for _ in 0..STARTS {
         starts.push(start_demo(&binary).await?.1);
     }
-    report("start to /health 200", &mut starts);
+    print_percentiles("start to /health 200", &mut starts);
     let (demo, _) = start_demo(&binary).await?;
     tokio::time::sleep(Duration::from_secs(1)).await;
-    println!("idle resident memory         {:.1} MiB", mib(resident_bytes(&demo)?));
+    println!("idle resident memory         {:.1} MiB", to_mib(resident_bytes(&demo)?));
     let kept = reqwest::Client::new();
     let fresh = || reqwest::Client::builder().pool_max_idle_per_host(0).build();
     let (mut on_kept, mut on_fresh) = (Vec::new(), Vec::new());
@@ -55,9 +55,9 @@ async fn main() -> Result<()> {
         on_kept.push(time_to_sources(&kept, &demo.url).await?);
         on_fresh.push(time_to_sources(&fresh()?, &demo.url).await?);
     }
-    report("sources, kept connection", &mut on_kept);
-    report("sources, fresh connection", &mut on_fresh);
-    println!("resident memory afterwards   {:.1} MiB", mib(resident_bytes(&demo)?));
+    print_percentiles("sources, kept connection", &mut on_kept);
+    print_percentiles("sources, fresh connection", &mut on_fresh);
+    println!("resident memory afterwards   {:.1} MiB", to_mib(resident_bytes(&demo)?));
     drop(demo);
     for passages in PASSAGES {
         index::measure(&binary, passages).await?;
@@ -65,7 +65,8 @@ async fn main() -> Result<()> {
     Ok(())
 }
 
-/// Starts the demo on a free port and waits until it is healthy. Returns it with the time that took.
+/// Starts the demo on a free port and waits until it is healthy. Returns the demo and the time from its start
+/// to then.
 async fn start_demo(binary: &str) -> Result<(Demo, Duration)> {
     let port = std::net::TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
     let url = format!("http://127.0.0.1:{port}");
@@ -100,7 +101,7 @@ async fn time_to_sources(http: &reqwest::Client, url: &str) -> Result<Duration> 
 }
 
 /// Prints the median and the 99th percentile of `times`.
-fn report(name: &str, times: &mut [Duration]) {
+fn print_percentiles(name: &str, times: &mut [Duration]) {
     times.sort();
     let at = |share: f64| times[((times.len() - 1) as f64 * share).round() as usize].as_secs_f64() * 1e3;
     println!("{name:<28} p50 {:.1} ms, p99 {:.1} ms, n = {}", at(0.5), at(0.99), times.len());
@@ -114,6 +115,6 @@ fn resident_bytes(demo: &Demo) -> Result<u64> {
     Ok(kib * 1024)
 }
 
-fn mib(bytes: u64) -> f64 {
+fn to_mib(bytes: u64) -> f64 {
     bytes as f64 / (1024.0 * 1024.0)
 }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::text::Redacted;
 
-/// Holds a text as an index compares it.
+/// Holds the vector of a text, which an index compares with others.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Vector {
     /// Values of an embedding model; the vector has length 1.
@@ -22,7 +22,7 @@ pub struct Passage {
     pub section: Option<String>,
     /// Address with anchor: `http(s)`, relative, or empty where the collection has none.
     pub url: String,
-    /// The passage.
+    /// Text of the passage.
     pub text: String,
     /// Similarity, or the RRF sum in hybrid retrieval: the number that ordered the passages.
     pub score: f64,
@@ -67,7 +67,7 @@ pub enum AnswerEvent {
 /// Holds an answer that has ended, its texts joined.
 #[derive(Debug, Clone, PartialEq)]
 pub struct WholeAnswer {
-    /// The texts, joined.
+    /// Text of the answer: its events' texts, joined.
     pub response: String,
     /// The passages the answer may cite.
     pub sources: Vec<Source>,
@@ -94,7 +94,7 @@ pub struct Summary {
     pub invalid_citations: usize,
 }
 
-/// Says how an answer relates to the documentation.
+/// Names the relation of an answer to the documentation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status {
     /// The answer cites at least one source.
@@ -164,12 +164,12 @@ pub struct Usage {
 /// Holds the times of an answer in milliseconds, rounded to tenths.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Timings {
-    /// Embedding the question.
+    /// Time to embed the question.
     pub embed_ms: f64,
-    /// Searching the index.
+    /// Time to search the index.
     pub retrieve_ms: f64,
-    /// From the request's arrival to the model's first visible text; `None` where there was none.
+    /// Time from the request's arrival to the model's first visible text; `None` where there was none.
     pub first_token_ms: Option<f64>,
-    /// From the request's arrival to the end of the answer.
+    /// Time from the request's arrival to the end of the answer.
     pub total_ms: f64,
 }

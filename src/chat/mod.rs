@@ -1,8 +1,8 @@
 //! Holds the domain: a question, the passages retrieved for it, and the events of an answer.
 //!
-//! Knows no wire: no HTTP, no Gemini, no Qdrant, and no serialisation. Imports no other room but the leaf
-//! `text`. A text of a reader or of a passage is never part of a `Debug` output, so that no log line can show
-//! one by accident.
+//! The domain knows no wire: no HTTP, no Gemini, no Qdrant, and no serialisation. Imports no other room but the
+//! leaf `text`. A text of a reader or of a passage is never part of a `Debug` output, so that no log line can
+//! show one by accident.
 
 mod answer;
 mod question;
@@ -15,8 +15,8 @@ pub use answer::{
 pub use question::{
     DEFAULT_TOP_K, Field, Filter, FilterValue, MAX_FILTER_CHARS, MAX_FILTER_VALUES, MAX_HISTORY_MESSAGES,
     MAX_MESSAGE_CHARS, MAX_PAGE_TITLE_CHARS, MAX_PAGE_URL_CHARS, MAX_QUERY_CHARS, MAX_SELECTION_CHARS,
-    MAX_TOP_K, Message, OutOfBounds, Page, Question, QuestionParts, Role, filter_value_bounds,
-    too_many_messages, top_k_bounds,
+    MAX_TOP_K, Message, OutOfBounds, Page, Question, QuestionParts, Role, filter_value_bounds, history_bounds,
+    top_k_bounds,
 };
 
 /// Identifies one request of this process: 128 random bits, so that nobody can guess or choose one.
@@ -31,8 +31,8 @@ impl RequestId {
 }
 
 impl fmt::Display for RequestId {
-    /// Writes 32 lower-case hexadecimal digits in the groups of a UUID. Every bit is random, so that no version
-    /// is marked.
+    /// Writes 32 lower-case hexadecimal digits in the groups of a UUID. No version is marked, because every bit
+    /// is random.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let digits = format!("{:032x}", self.0);
         let [a, b, c, d, e] = [&digits[..8], &digits[8..12], &digits[12..16], &digits[16..20], &digits[20..]];

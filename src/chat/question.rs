@@ -46,7 +46,7 @@ pub struct QuestionParts {
     pub top_k: Option<usize>,
 }
 
-/// Names a part of a question that broke a bound, and the bound, never the value.
+/// Names a part of a question that broke a bound, and the bound. Never holds the value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OutOfBounds {
     /// The part.
@@ -103,19 +103,19 @@ impl Question {
         let QuestionParts { query, history, page, filter, top_k } = parts;
         let query = query.trim().to_owned();
         let mut checks = Checks::default();
-        checks.at_most(&query, MAX_QUERY_CHARS, || Field::Query);
+        checks.check_length(&query, MAX_QUERY_CHARS, || Field::Query);
         if query.is_empty() {
             checks.fail(Field::Query, "must not be empty".to_owned());
         }
         if history.len() > MAX_HISTORY_MESSAGES {
-            checks.fail(Field::History, too_many_messages());
+            checks.fail(Field::History, history_bounds());
         }
         for (index, message) in history.iter().take(MAX_HISTORY_MESSAGES).enumerate() {
-            checks.at_most(&message.content, MAX_MESSAGE_CHARS, || Field::Message(index));
+            checks.check_length(&message.content, MAX_MESSAGE_CHARS, || Field::Message(index));
         }
-        let page = checks.page(page);
+        let page = checks.check_page(page);
         for (key, values) in &filter {
-            checks.filter(key, values, filter_keys);
+            checks.check_filter(key, values, filter_keys);
         }
         if top_k.is_some_and(|top_k| !(1..=MAX_TOP_K).contains(&top_k)) {
             checks.fail(Field::TopK, top_k_bounds());
@@ -181,16 +181,16 @@ impl Checks {
         self.0.push(OutOfBounds { field, message });
     }
 
-    fn at_most(&mut self, text: &str, max: usize, field: impl FnOnce() -> Field) {
+    fn check_length(&mut self, text: &str, max: usize, field: impl FnOnce() -> Field) {
         if text.chars().nth(max).is_some() {
             self.fail(field(), format!("must have at most {max} characters"));
         }
     }
 
-    fn page(&mut self, page: Page) -> Page {
+    fn check_page(&mut self, page: Page) -> Page {
         let mut check = |part: Option<String>, max, field| {
             let part = part?;
-            self.at_most(&part, max, || field);
+            self.check_length(&part, max, || field);
             Some(part.trim().to_owned()).filter(|part| !part.is_empty())
         };
         Page {
@@ -200,7 +200,7 @@ impl Checks {
         }
     }
 
-    fn filter(&mut self, key: &str, values: &[FilterValue], allowed: &[String]) {
+    fn check_filter(&mut self, key: &str, values: &[FilterValue], allowed: &[String]) {
         let is_short = |value: &FilterValue| match value {
             FilterValue::Text(text) => text.chars().nth(MAX_FILTER_CHARS).is_none(),
             FilterValue::Integer(_) | FilterValue::Float(_) | FilterValue::Bool(_) => true,
@@ -221,17 +221,17 @@ impl Checks {
     }
 }
 
-/// Says how long a history may be, as the end of a sentence.
-pub fn too_many_messages() -> String {
+/// Returns the bound of a history, as the end of a sentence.
+pub fn history_bounds() -> String {
     format!("must have at most {MAX_HISTORY_MESSAGES} messages")
 }
 
-/// Says what a filter's value may be, as the end of a sentence.
+/// Returns the bounds of a filter's value, as the end of a sentence.
 pub fn filter_value_bounds() -> String {
     format!("must be a string of at most {MAX_FILTER_CHARS} characters, a number, a boolean, or a list of them")
 }
 
-/// Says what `top_k` may be, as the end of a sentence.
+/// Returns the bounds of `top_k`, as the end of a sentence.
 pub fn top_k_bounds() -> String {
     format!("must be a whole number from 1 to {MAX_TOP_K}")
 }
@@ -282,7 +282,7 @@ impl fmt::Debug for Page {
     }
 }
 
-/// Maps a payload key to its accepted values (any of them). A passage without the key passes.
+/// Maps a payload key to its accepted values. A passage passes with any of them, and also without the key.
 pub type Filter = BTreeMap<String, Vec<FilterValue>>;
 
 /// Holds one accepted value of a [`Filter`].

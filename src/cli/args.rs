@@ -23,7 +23,7 @@ pub(super) fn read_settings(matches: &ArgMatches) -> BTreeMap<String, String> {
     settings.filter_map(|setting| Some((setting.name.to_owned(), given(setting.name)?))).collect()
 }
 
-/// Reads which pages a demo, or an evaluation without a server, uses.
+/// Reads the options that choose the pages of a demo, or of an evaluation without a server.
 pub(super) fn read_demo(matches: &ArgMatches) -> Result<DemoConfig, StartError> {
     let docs = read_text(matches, "docs").map(PathBuf::from);
     Ok(DemoConfig { docs, route_base: read_route_base(matches)?, language: read_language(matches)? })

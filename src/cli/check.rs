@@ -1,4 +1,5 @@
-//! Runs `docent check`, which prints what `serve` would use and whether it would start.
+//! Runs `docent check`, which prints the index and the models that `serve` would use, and reports whether
+//! `serve` would start.
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -14,12 +15,13 @@ use crate::text::clip;
 
 /// Number of stored points whose text is embedded again.
 const CHECKED_POINTS: u32 = 3;
-/// Lowest mean similarity at which stored vectors look like the model's own. Vectors of another model have
-/// about 0; the same text embedded for another task, or without its title, has more than this.
+/// Lowest mean similarity at which stored vectors look like the model's own. A vector of another model has a
+/// similarity of about 0; one of the same text, embedded for another task or without its title, has more than
+/// this bound.
 const MIN_OWN_SIMILARITY: f64 = 0.6;
 
-/// Prints what `serve` would use. Fails if `serve` would not start.
-pub(super) async fn check(config: Config) -> Result<ExitCode, StartError> {
+/// Prints the index and the models that `serve` would use. Fails if `serve` would not start.
+pub(super) async fn run(config: Config) -> Result<ExitCode, StartError> {
     let filter_keys = config.site.filter_keys.clone();
     let app = App::build(config).await?;
     let index = app.rag.index.description();
@@ -58,7 +60,8 @@ fn describe_filters(index: &Description, keys: &[String]) -> String {
     if indexed.is_empty() { "none indexed".to_owned() } else { format!("{} (indexed)", indexed.join(", ")) }
 }
 
-/// Embeds the texts of a few stored points again, and says whether the stored vectors look like this model's.
+/// Embeds the texts of a few stored points again, and reports whether the stored vectors look like this
+/// model's.
 async fn compare_vectors(app: &App) -> Result<String, StartError> {
     let samples = app.rag.index.samples(CHECKED_POINTS).await;
     let samples = samples.map_err(|error| StartError::Other(format!("reading points: {error}")))?;

@@ -43,7 +43,7 @@ impl CommandName {
         }
     }
 
-    fn spec(self) -> CommandSpec {
+    fn describe(self) -> CommandSpec {
         match self {
             Self::Demo => CommandSpec {
                 about: "Try it: the bundled handbook or your own pages, no key and no network needed (with \
@@ -88,37 +88,37 @@ struct CommandSpec {
 
 fn index_arguments() -> Vec<Arg> {
     let folder = Arg::new("folder").required(true).help("A folder of Markdown files, as Docusaurus has them");
-    let version = option("version-label", "label", "Version the pages document, for filters");
-    let dry_run = flag("dry-run", "Print the address of every section, and write nothing");
+    let version = value_option("version-label", "label", "Version the pages document, for filters");
+    let dry_run = flag_option("dry-run", "Print the address of every section, and write nothing");
     vec![folder, route_base_option(), version, language_option(), dry_run]
 }
 
 fn eval_arguments() -> Vec<Arg> {
     let questions = Arg::new("file").required(true).help("Questions, one JSON object a line");
-    let top_k = option("top-k", "n", "").help(format!("Passages per question, 1 to {MAX_TOP_K}"));
+    let top_k = value_option("top-k", "n", "").help(format!("Passages per question, 1 to {MAX_TOP_K}"));
     let top_k = top_k.default_value(DEFAULT_TOP_K.to_string());
-    let json = flag("json", "Print one JSON object");
+    let json = flag_option("json", "Print one JSON object");
     vec![questions, docs_option(), route_base_option(), language_option(), top_k, json]
 }
 
 fn docs_option() -> Arg {
-    option("docs", "folder", "A folder of Markdown files, as Docusaurus has them")
+    value_option("docs", "folder", "A folder of Markdown files, as Docusaurus has them")
 }
 
 fn route_base_option() -> Arg {
     let help = "Where the pages are on the site, as routeBasePath in Docusaurus";
-    option("route-base", "path", help).default_value(ROUTE_BASE)
+    value_option("route-base", "path", help).default_value(ROUTE_BASE)
 }
 
 fn language_option() -> Arg {
-    option("language", "tag", "Language of the pages, as en or pt-BR: for filters and for word forms")
+    value_option("language", "tag", "Language of the pages, as en or pt-BR: for filters and for word forms")
 }
 
-fn option(name: &'static str, value: &'static str, help: &'static str) -> Arg {
+fn value_option(name: &'static str, value: &'static str, help: &'static str) -> Arg {
     Arg::new(name).long(name).value_name(value).help(help)
 }
 
-fn flag(name: &'static str, help: &'static str) -> Arg {
+fn flag_option(name: &'static str, help: &'static str) -> Arg {
     Arg::new(name).long(name).help(help).action(ArgAction::SetTrue)
 }
 
@@ -143,7 +143,7 @@ fn option_name(setting: &str) -> String {
 /// Builds the command line.
 pub(super) fn command_line() -> Command {
     let subcommand = |name: CommandName| {
-        let CommandSpec { about, arguments, takes_setting } = name.spec();
+        let CommandSpec { about, arguments, takes_setting } = name.describe();
         let settings = SETTINGS.iter().filter(|setting| !setting.secret && takes_setting(setting));
         let command = Command::new(name.as_str()).about(about).after_help(AFTER_HELP);
         command.args(arguments).args(settings.map(setting_option))

@@ -13,7 +13,7 @@ use crate::eval::{self, Measures, Report};
 use crate::startup::StartError;
 
 /// Asks the questions of a file and prints the report. Fails if a question failed.
-pub(super) async fn eval(matches: &ArgMatches, mut config: Config) -> Result<ExitCode, StartError> {
+pub(super) async fn run(matches: &ArgMatches, mut config: Config) -> Result<ExitCode, StartError> {
     let path = read_text(matches, "file").unwrap_or_default();
     let wrong = |cause: &dyn std::fmt::Display| StartError::Settings(format!("{path}: {cause}"));
     let cases = std::fs::read_to_string(&path).map_err(|error| wrong(&error))?;

@@ -19,7 +19,7 @@ use crate::startup::{StartError, reach_embedding, reach_index};
 const EXIT_SKIPPED: u8 = 2;
 
 /// Indexes a folder, and prints a summary.
-pub(super) async fn index(matches: &ArgMatches, config: Config) -> Result<ExitCode, StartError> {
+pub(super) async fn run(matches: &ArgMatches, config: Config) -> Result<ExitCode, StartError> {
     let docs = open_docs(matches)?;
     let root = Root {
         route_base: read_route_base(matches)?,

@@ -42,7 +42,7 @@ pub fn run(args: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode {
     };
     let command = matches.subcommand().and_then(|(name, matches)| Some((CommandName::parse(name)?, matches)));
     let Some((command, matches)) = command else { return ExitCode::from(EXIT_SETTINGS) };
-    match start(command, matches) {
+    match run_command(command, matches) {
         Ok(code) => code,
         Err(error) => {
             eprintln!("docent: {error}");
@@ -67,7 +67,7 @@ impl From<ConfigError> for StartError {
 }
 
 /// Reads the settings of a command and runs the command to its end.
-fn start(command: CommandName, matches: &ArgMatches) -> Result<ExitCode, StartError> {
+fn run_command(command: CommandName, matches: &ArgMatches) -> Result<ExitCode, StartError> {
     let vars = Vars::gather(args::read_settings(matches), Path::new("."))?;
     let config = match command {
         CommandName::Demo => Config::demo(&vars, args::read_demo(matches)?),
@@ -86,9 +86,9 @@ fn start(command: CommandName, matches: &ArgMatches) -> Result<ExitCode, StartEr
     let runtime = tokio::runtime::Runtime::new().map_err(|error| StartError::Other(error.to_string()))?;
     let outcome = runtime.block_on(async {
         match command {
-            CommandName::Check => check::check(config).await,
-            CommandName::Index => index::index(matches, config).await,
-            CommandName::Eval => eval::eval(matches, config).await,
+            CommandName::Check => check::run(config).await,
+            CommandName::Index => index::run(matches, config).await,
+            CommandName::Eval => eval::run(matches, config).await,
             CommandName::Demo | CommandName::Serve => server::serve_until_stopped(config).await,
         }
     });

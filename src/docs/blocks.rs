@@ -38,18 +38,18 @@ pub(super) enum Block {
         level: u8,
         /// Text of the heading, without marks.
         text: String,
-        /// Anchor; may be empty. Docusaurus gives none to level 1.
+        /// Anchor; may be empty. Docusaurus gives no anchor to level 1.
         anchor: String,
     },
     /// Markdown: a paragraph, list, table, quote or code block.
     Text(String),
 }
 
-/// Says what becomes of links.
+/// Selects the treatment of links.
 pub(super) enum Links<'a> {
     /// Replaces a link by its text: a target means nothing outside its page.
     Drop,
-    /// Replaces the target of a link by the one that the function gives.
+    /// Replaces the target of a link by the target that the function returns.
     Keep(&'a dyn Fn(&str) -> String),
 }
 
@@ -67,7 +67,7 @@ pub(super) struct MarkdownOptions<'a> {
 ///
 /// # Errors
 ///
-/// Returns where the MDX is broken, and how, in the page or in a file that it imports.
+/// Returns the reason why the MDX of the page, or of a file that the page imports, is not valid.
 pub(super) fn read_blocks(body: &str, options: &MarkdownOptions<'_>) -> Result<Vec<Block>, String> {
     let source = to_plain_mdx(body);
     let tree = mdx::parse(&source, options.syntax)?;
@@ -138,7 +138,7 @@ impl BlockReader<'_> {
                 }
                 _ if has_heading(child) => self.push_children(child),
                 _ => {
-                    let text = self.text_of(child);
+                    let text = self.node_source(child);
                     if !text.trim().is_empty() {
                         self.blocks.push(Block::Text(text));
                     }
@@ -166,7 +166,7 @@ impl BlockReader<'_> {
     }
 
     /// Returns the source of a node, rewritten, and without the marks of the containers around the node.
-    fn text_of(&self, node: &Node) -> String {
+    fn node_source(&self, node: &Node) -> String {
         let Some(position) = node.position() else { return String::new() };
         let mut edits = Vec::new();
         self.collect_edits(node, &mut edits);
@@ -178,7 +178,7 @@ impl BlockReader<'_> {
             .to_owned()
     }
 
-    /// Collects what has to change in the source of a node.
+    /// Collects the edits that the source of a node needs.
     fn collect_edits(&self, node: &Node, edits: &mut Vec<Edit>) {
         let Some(range) = source_range(node) else { return };
         let replace = |edits: &mut Vec<Edit>, text: String| edits.push((range.clone(), text));
@@ -214,7 +214,7 @@ impl BlockReader<'_> {
         node.children().into_iter().flatten().for_each(|child| self.collect_edits(child, edits));
     }
 
-    /// Replaces the target of a link, or the link by its text; an address that is its own text stays.
+    /// Replaces the target of a link, or the link by its text; an address that is written as plain text stays.
     fn edit_link(&self, node: &Node, url: &str, edits: &mut Vec<Edit>) {
         let target = match self.options.links {
             Links::Drop => None,
@@ -340,8 +340,8 @@ fn strip_tags(html: &str) -> String {
     text
 }
 
-/// Returns a range of the source with the edits applied. Of edits that overlap the first counts, and edits
-/// outside the range do not count.
+/// Returns a range of the source with the edits applied. Of overlapping edits only the first is applied, and
+/// edits outside the range are ignored.
 fn apply_edits(source: &str, range: Range<usize>, mut edits: Vec<Edit>) -> String {
     edits.sort_by_key(|(place, _)| (place.start, place.end));
     let (mut out, mut done) = (String::new(), range.start);
@@ -358,7 +358,7 @@ fn apply_edits(source: &str, range: Range<usize>, mut edits: Vec<Edit>) -> Strin
 }
 
 /// Removes the marks and the indentation of the containers from the second and all later lines; the first line
-/// begins after them. `columns` is the width of both.
+/// already begins after them. `columns` is the width of marks and indentation together.
 fn strip_container_marks(text: &str, columns: usize) -> String {
     let lines = text.split_inclusive('\n').enumerate().map(|(index, line)| {
         let marks = line.bytes().take(if index == 0 { 0 } else { columns });

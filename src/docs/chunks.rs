@@ -1,13 +1,14 @@
 //! Cuts the blocks of a page into chunks, which are embedded, retrieved and cited. No I/O.
 //!
-//! A chunk stands under one heading and never crosses the next. It grows block by block up to a size at which
-//! it is still about one thing; a code block stays whole as long as an embedding model can read it.
+//! A chunk stands under one heading and never crosses the next. A chunk grows block by block, up to a size at
+//! which its text is still about one thing. A code block stays whole as long as an embedding model can read the
+//! block.
 
 use super::blocks::Block;
 use crate::text::{clip_tokens, estimate_tokens};
 
 /// Longest text, in estimated tokens, that every embedding model in use reads whole. A passage with its title
-/// and headings stays below it, unless its title and its description are very long.
+/// and headings stays below this bound, unless its title and its description are very long.
 pub const MAX_PASSAGE_TOKENS: usize = 2_048;
 /// Size at which a chunk is full, in estimated tokens.
 const MAX_CHUNK_TOKENS: usize = 600;
@@ -102,16 +103,16 @@ fn split_block(block: &str) -> Vec<String> {
         let parts = [head.as_str(), &part, tail].into_iter().filter(|part| !part.is_empty());
         parts.collect::<Vec<_>>().join("\n")
     };
-    let units = if is_code { lines.into_iter().map(str::to_owned).collect() } else { units_of(&lines) };
+    let units = if is_code { lines.into_iter().map(str::to_owned).collect() } else { split_into_units(&lines) };
     let pieces =
         units.into_iter().flat_map(|unit| if unit.contains('\n') { vec![unit] } else { cut_line(&unit, room) });
     let parts = pack_pieces(pieces, "\n", room).into_iter().filter(|part| !part.trim().is_empty());
     parts.map(whole).collect()
 }
 
-/// Splits a block into the units that parts are packed of: single lines, and whole code blocks while a model
+/// Splits a block into the units from which parts are packed: single lines, and whole code blocks while a model
 /// can read them.
-fn units_of(lines: &[&str]) -> Vec<String> {
+fn split_into_units(lines: &[&str]) -> Vec<String> {
     let mut units: Vec<String> = Vec::new();
     let mut code: Option<Vec<&str>> = None;
     for line in lines {
@@ -144,7 +145,7 @@ fn code_units(block: &[&str]) -> Vec<String> {
     block.iter().map(|line| (*line).to_owned()).collect()
 }
 
-/// Cuts a line into pieces that fit, after a sentence or a word if there is one.
+/// Cuts a line into pieces of at most `room` tokens, after a sentence or a word where possible.
 fn cut_line(line: &str, room: usize) -> Vec<String> {
     let mut pieces = Vec::new();
     let mut rest = line;

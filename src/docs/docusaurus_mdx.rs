@@ -1,4 +1,4 @@
-//! Rewrites what Docusaurus adds to MDX as plain MDX, line by line: admonitions, HTML comments, heading ids,
+//! Rewrites Docusaurus' additions to MDX as plain MDX, line by line: admonitions, HTML comments, heading ids,
 //! and fences that hold MDX. Code stays as it is. No I/O.
 
 use std::sync::LazyLock;
@@ -24,7 +24,7 @@ static ADMONITION_END: LazyLock<Regex> = LazyLock::new(|| compile_pattern(r"^:{3
 struct Fence {
     /// Character of the fence: a backtick or a tilde.
     mark: char,
-    /// Number of marks; as many or more of them close the fence.
+    /// Number of marks; a line of as many marks, or of more, closes the fence.
     length: usize,
 }
 
@@ -52,7 +52,7 @@ pub(super) fn to_plain_mdx(body: &str) -> String {
     rewriter.out
 }
 
-/// Holds the text rewritten so far, and what is open at its end.
+/// Rewrites a body line by line. Holds the text so far, and the constructs that are open at its end.
 #[derive(Default)]
 struct Rewriter {
     out: String,
@@ -130,7 +130,7 @@ impl Rewriter {
                 kept.push_str("<!--");
             } else {
                 // An empty expression takes the comment's place in a heading, so that the anchor keeps the
-                // space before it.
+                // space before the comment.
                 kept.push_str(if line.starts_with('#') { "{/**/}" } else { "" });
                 self.in_comment = true;
             }

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use walkdir::{DirEntry, WalkDir};
 
-/// Largest file that is read, in bytes; a larger one is skipped with a sentence. Documentation pages have
-/// thousands.
+/// Largest file that is read, in bytes; a larger one is skipped, with the reason. A usual page has some
+/// thousand bytes.
 const MAX_FILE_BYTES: u64 = 4 * 1024 * 1024;
 
 /// Holds the list of a folder's files, sorted, and the files that cannot be used.
@@ -50,7 +50,7 @@ impl Folder {
             match entry {
                 Ok(entry) if entry.file_type().is_file() => folder.add_file(&entry),
                 Ok(_) => {}
-                Err(error) => folder.skip_place(&error),
+                Err(error) => folder.skip_entry(&error),
             }
         }
         if folder.files.is_empty() && folder.skipped.is_empty() {
@@ -94,8 +94,8 @@ impl Folder {
         }
     }
 
-    /// Records a place that the walk could not enter or read.
-    fn skip_place(&mut self, error: &walkdir::Error) {
+    /// Records a file or folder that the walk could not read.
+    fn skip_entry(&mut self, error: &walkdir::Error) {
         let place = error.path().unwrap_or(&self.path);
         let file = place.strip_prefix(&self.path).unwrap_or(place).display().to_string();
         let cause = match (error.loop_ancestor(), error.io_error()) {

@@ -15,11 +15,11 @@ pub(super) struct FrontMatter {
     pub(super) sidebar_label: Option<String>,
     /// Description of the page.
     pub(super) description: Option<String>,
-    /// `draft` or `unlisted`: readers are not sent to the page.
+    /// True for a `draft` and an `unlisted` page, to which readers are not sent.
     pub(super) is_hidden: bool,
-    /// `parse_number_prefixes: false`: numbers in front of names stay.
+    /// True if the numbers in front of names stay (`parse_number_prefixes: false`).
     pub(super) keeps_numbers: bool,
-    /// `mdx.format: md`: the body is Markdown, not MDX.
+    /// True if the body is Markdown, not MDX (`mdx.format: md`).
     pub(super) is_markdown: bool,
     /// Every key, for the filter keys that the operator chose.
     pub(super) values: Map<String, Value>,
@@ -30,7 +30,7 @@ impl FrontMatter {
     ///
     /// # Errors
     ///
-    /// Returns what is wrong with the YAML, or with the id.
+    /// Returns the fault of the YAML, or of the id.
     pub(super) fn parse(source: &str) -> Result<(Self, &str), String> {
         let source = source.trim_start_matches('\u{feff}');
         let Some((yaml, body)) = split_yaml(source) else { return Ok((Self::default(), source)) };
@@ -43,15 +43,15 @@ impl FrontMatter {
             Some(Value::Number(number)) => Some(number.to_string()),
             _ => None,
         };
-        let is = |key: &str, value: bool| values.get(key) == Some(&Value::Bool(value));
+        let has_flag = |key: &str, value: bool| values.get(key) == Some(&Value::Bool(value));
         let front_matter = Self {
             id: text("id"),
             slug: text("slug"),
             title: text("title"),
             sidebar_label: text("sidebar_label"),
             description: text("description"),
-            is_hidden: is("draft", true) || is("unlisted", true),
-            keeps_numbers: is("parse_number_prefixes", false),
+            is_hidden: has_flag("draft", true) || has_flag("unlisted", true),
+            keeps_numbers: has_flag("parse_number_prefixes", false),
             is_markdown: values
                 .get("mdx")
                 .and_then(|mdx| mdx.get("format"))
@@ -67,8 +67,8 @@ impl FrontMatter {
     }
 }
 
-/// Splits a source into the YAML and the body; `None` where the source does not begin with `---`, or the YAML
-/// never ends.
+/// Splits a source into the YAML and the body; `None` if the source does not begin with `---`, or if no second
+/// `---` ends the YAML.
 fn split_yaml(source: &str) -> Option<(&str, &str)> {
     let rest = source.strip_prefix("---\n").or_else(|| source.strip_prefix("---\r\n"))?;
     let mut end = 0;

@@ -18,7 +18,7 @@ pub(super) enum Syntax {
 ///
 /// # Errors
 ///
-/// Returns where the MDX is broken, and how.
+/// Returns the parser's reason why the MDX is not valid.
 pub(super) fn parse(source: &str, syntax: Syntax) -> Result<Node, String> {
     match syntax {
         Syntax::Markdown => parse_as(source, ParseOptions::gfm()),
@@ -27,14 +27,14 @@ pub(super) fn parse(source: &str, syntax: Syntax) -> Result<Node, String> {
     }
 }
 
-/// Renders a text of a page as HTML. Tags in the text are shown as text, and links with schemes other than the
-/// web's lead nowhere. A text on which the parser panics becomes empty.
+/// Renders a text of a page as HTML. Tags in the text are shown as text, and a link whose scheme is not one of
+/// the web's leads nowhere. A text on which the parser panics becomes empty.
 pub(super) fn to_html(text: &str) -> String {
     let html = std::panic::catch_unwind(|| markdown::to_html_with_options(text, &markdown::Options::gfm()));
     html.ok().and_then(Result::ok).unwrap_or_default()
 }
 
-/// Returns MDX and the extensions of GitHub's Markdown that Docusaurus turns on.
+/// Returns the options for MDX with the extensions of GitHub's Markdown that Docusaurus turns on.
 fn mdx_options() -> ParseOptions {
     ParseOptions {
         constructs: Constructs {

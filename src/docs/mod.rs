@@ -1,4 +1,4 @@
-//! Reads documentation pages and cuts them into passages. Knows no index and no provider.
+//! Reads documentation pages and cuts them into passages. The room knows no index and no provider.
 //!
 //! ```text
 //! Docs ─file─▶ source ─front_matter─▶ body ─docusaurus_mdx, mdx, blocks─▶ headings and texts
@@ -43,10 +43,10 @@ const HANDBOOK: &[(&str, &str)] = &[
     ("grounding.md", include_str!("../../examples/docusaurus/docs/grounding.md")),
 ];
 
-/// Path below which the pages are unless the operator sets another, as in Docusaurus.
+/// Default path of the pages on a site, as in Docusaurus.
 pub const ROUTE_BASE: &str = "/docs";
 
-/// Names the place that pages are read from.
+/// Selects the source of pages.
 #[derive(Debug, Clone)]
 pub enum Docs {
     /// The handbook in the binary.
@@ -86,7 +86,7 @@ impl Docs {
         }
     }
 
-    /// Reads the page of a file; `None` for a draft and an unlisted page, which readers are not sent to.
+    /// Reads the page of a file; `None` for a draft and an unlisted page, to which readers are not sent.
     ///
     /// # Errors
     ///
@@ -96,8 +96,7 @@ impl Docs {
         Ok(DocPage::new(root, file, &front_matter, blocks))
     }
 
-    /// Reads the pages one after the other, without the `skipped` files and without files that cannot be read
-    /// now.
+    /// Reads the pages one after the other, without the `skipped` files and the files that cannot be read now.
     pub fn pages<'a>(
         &'a self,
         root: &'a Root,

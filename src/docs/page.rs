@@ -18,7 +18,7 @@ use crate::text::clip;
 /// Longest title, and longest path of headings, that are embedded with a passage, in characters; a longer one
 /// is cut, as it would crowd out the passage.
 const MAX_LABEL_CHARS: usize = 300;
-/// Deepest chain of imports that is followed; files imported deeper than that are left out.
+/// Deepest chain of imports that is followed; a file that is imported deeper is left out.
 const MAX_IMPORT_DEPTH: usize = 4;
 
 /// ASCII characters that `encodeURI` escapes, and those that would end a path or be read as an escape.
@@ -38,7 +38,7 @@ const ESCAPED: AsciiSet = CONTROLS
     .add(b'|')
     .add(b'}');
 
-/// Describes what the pages of one documentation folder have in common.
+/// Describes the properties that the pages of one documentation folder share.
 #[derive(Debug, Clone, Default)]
 pub struct Root {
     /// Path of the pages on the site: `/docs`.
@@ -73,7 +73,8 @@ pub struct DocPage {
 /// Describes a passage of a page: the text that is cited, and the text that is embedded.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PagePassage {
-    /// Identity: the number of the chunk under one heading of one page of one root. A changed text keeps it.
+    /// Identity: the number of the chunk under one heading of one page of one root. The id stays when the text
+    /// changes.
     pub id: Uuid,
     /// File of the page, below the root's folder.
     pub file: String,
@@ -85,13 +86,13 @@ pub struct PagePassage {
     pub section: String,
     /// Markdown of the passage.
     pub text: String,
-    /// Text that stands for the passage in the index.
+    /// Texts that are embedded, and counted by BM25, for the passage.
     pub embedded: EmbeddedText,
     /// Values of the filter keys in the front matter of the page.
     pub filter_values: Map<String, Value>,
 }
 
-/// Holds what an embedding model reads of a passage, and what BM25 counts.
+/// Holds the texts that an embedding model reads for a passage, and that BM25 counts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EmbeddedText {
     /// Title of the page, at most 300 characters.
@@ -107,7 +108,7 @@ impl DocPage {
     ///
     /// # Errors
     ///
-    /// Returns what is wrong with the front matter or the MDX, of the file or of one that it imports.
+    /// Returns the fault of the front matter or of the MDX, in the file or in a file that it imports.
     pub fn read(
         root: &Root,
         file: &str,
@@ -142,11 +143,12 @@ impl DocPage {
 
     /// Returns the passages of the page, in the order of the text.
     pub fn passages(&self, root: &Root) -> Vec<PagePassage> {
-        // Counted for each path, so that a section that comes or goes does not move the passages of the others.
-        let mut parts_of: HashMap<String, usize> = HashMap::new();
+        // Parts are counted for each path, so that a new or a removed section does not change the ids of the
+        // other sections' passages.
+        let mut parts_by_path: HashMap<String, usize> = HashMap::new();
         let passage = |(number, chunk): (usize, &PageChunk)| {
-            let path = self.path_of(chunk);
-            let part = parts_of.entry(path.clone()).or_default();
+            let path = self.chunk_path(chunk);
+            let part = parts_by_path.entry(path.clone()).or_default();
             let name = format!("{} {path} {part}", root.route_base);
             *part += 1;
             let section = chunk.section.join(" › ");
@@ -165,7 +167,7 @@ impl DocPage {
     }
 
     /// Returns the path of a chunk on the site, with the anchor of its heading.
-    fn path_of(&self, chunk: &PageChunk) -> String {
+    fn chunk_path(&self, chunk: &PageChunk) -> String {
         match &chunk.anchor {
             Some(anchor) => format!("{}#{}", self.address, escape_path(anchor)),
             None => self.address.clone(),
@@ -192,15 +194,15 @@ pub(super) fn escaped_address(root: &Root, file: &str, front_matter: &FrontMatte
     escape_path(&routes::page_address(&root.route_base, file, front_matter))
 }
 
-/// Reads sources of imported files by their paths below the root's folder; gives `None` for a file that is not
-/// there.
+/// Reads sources of imported files by their paths below the root's folder; gives `None` for a file that does
+/// not exist.
 pub type ImportedSources<'a> = dyn Fn(&str) -> Result<Option<String>, SkippedFile> + 'a;
 
-/// Reads the front matter of a file and the blocks of its page, those of imported files included.
+/// Reads the front matter of a file and the blocks of its page, the blocks of imported files included.
 ///
 /// # Errors
 ///
-/// Returns what is wrong with the front matter or the MDX.
+/// Returns the fault of the front matter or of the MDX.
 pub(super) fn read_blocks(
     file: &str,
     source: &str,
@@ -210,7 +212,7 @@ pub(super) fn read_blocks(
     read_blocks_to_depth(file, source, imports, links, MAX_IMPORT_DEPTH)
 }
 
-/// Reads like [`read_blocks`], following at most `depth` imports that lead from file to file.
+/// Reads as [`read_blocks`] does, but follows a chain of at most `depth` imports.
 fn read_blocks_to_depth(
     file: &str,
     source: &str,
@@ -221,7 +223,8 @@ fn read_blocks_to_depth(
     let (front_matter, body) = FrontMatter::parse(source)?;
     let imported_blocks = |target: &str| {
         let imported = routes::resolve_file(file, target);
-        // A file outside the root's folder, and one that imports itself, is left out.
+        // An import gives no blocks if the file is outside the root's folder, or if the chain is too long, as
+        // that of a file that imports itself.
         let Some(depth) = depth.checked_sub(1) else { return Ok(Vec::new()) };
         let Some(source) = imports(&imported).map_err(|skipped| format!("it imports {skipped}"))? else {
             return Ok(Vec::new());
@@ -230,14 +233,14 @@ fn read_blocks_to_depth(
             .map_err(|cause| format!("it imports {imported}: {cause}"))?;
         Ok(blocks)
     };
-    let syntax = syntax_of(file, &front_matter);
+    let syntax = choose_syntax(file, &front_matter);
     let blocks =
         blocks::read_blocks(body, &MarkdownOptions { syntax, links, imported_blocks: &imported_blocks })?;
     Ok((front_matter, blocks))
 }
 
 /// Chooses the syntax of a file, as Docusaurus does with its default settings.
-fn syntax_of(file: &str, front_matter: &FrontMatter) -> Syntax {
+fn choose_syntax(file: &str, front_matter: &FrontMatter) -> Syntax {
     match (front_matter.is_markdown, file.ends_with(".mdx")) {
         (true, _) => Syntax::Markdown,
         (false, true) => Syntax::Mdx,

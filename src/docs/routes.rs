@@ -8,7 +8,8 @@ use regex::Regex;
 use super::front_matter::FrontMatter;
 use super::pattern::compile_pattern;
 
-/// Number in front of a name that only orders the name, as in `01-intro` (plugin-content-docs, `numberPrefix`).
+/// Number in front of a name that only sets the place in the order, as in `01-intro` (plugin-content-docs,
+/// `numberPrefix`).
 static NUMBER_PREFIX: LazyLock<Regex> = LazyLock::new(|| compile_pattern(r"^[0-9]+\s*[-_.]+\s*([^-_.\s].*)$"));
 /// Beginning of a date or a version, whose numbers are part of the name.
 static DATE_OR_VERSION: LazyLock<Regex> = LazyLock::new(|| compile_pattern(r"^[0-9]+[-_.][0-9]+"));
@@ -23,7 +24,7 @@ fn file_stem(file: &str) -> &str {
     name.strip_suffix(".mdx").or_else(|| name.strip_suffix(".md")).unwrap_or(name)
 }
 
-/// Removes the number that orders a name.
+/// Removes the number in front of a name.
 fn strip_number_prefix(name: &str) -> &str {
     if DATE_OR_VERSION.is_match(name) {
         return name;
@@ -55,15 +56,15 @@ pub(super) fn page_address(base: &str, file: &str, front_matter: &FrontMatter) -
     if joined.starts_with('/') { joined } else { format!("/{joined}") }
 }
 
-/// Returns true if a file stands for its folder: `index`, `README`, or a file named as the folder.
+/// Returns true if a file is the page of its folder: `index`, `README`, or a file named like the folder.
 fn is_index(stem: &str, folder: &str) -> bool {
     let parent = folder.rsplit('/').next().unwrap_or_default();
     let stem = stem.to_lowercase();
     stem == "index" || stem == "readme" || (!parent.is_empty() && stem == parent.to_lowercase())
 }
 
-/// Returns the file that a path in `file` names, below the same root. `@site/docs/x` begins at the site's
-/// folder, and its first part is taken for the folder of the root.
+/// Returns the file to which a path in `file` leads, below the same root. `@site/docs/x` begins at the site's
+/// folder; its first part is assumed to be the root's folder.
 pub(super) fn resolve_file(file: &str, path: &str) -> String {
     if let Some((_, below)) = path.strip_prefix("@site/").and_then(|path| path.split_once('/')) {
         return resolve_path(below, "").trim_start_matches('/').to_owned();
@@ -73,7 +74,7 @@ pub(super) fn resolve_file(file: &str, path: &str) -> String {
     resolve_path(path, from).trim_start_matches('/').to_owned()
 }
 
-/// Returns a path from a folder, with `.` and `..` resolved.
+/// Resolves a path from a folder, with `.` and `..`.
 fn resolve_path(path: &str, from: &str) -> String {
     let mut parts: Vec<&str> = from.split('/').filter(|part| !part.is_empty()).collect();
     for part in path.split('/') {
@@ -112,14 +113,14 @@ impl Anchors {
     }
 }
 
-/// Rewrites a link in the page of `file`: a link to another file becomes one to the page of that file, whose
-/// address `address_of` gives by the file's path. Other links stay.
-pub(super) fn rewrite_link(target: &str, file: &str, address_of: impl Fn(&str) -> Option<String>) -> String {
+/// Rewrites a link in the page of `file`: a link to another file becomes a link to that file's page.
+/// `find_address` returns the address of a file's page. Other links stay.
+pub(super) fn rewrite_link(target: &str, file: &str, find_address: impl Fn(&str) -> Option<String>) -> String {
     let (path, anchor) = target.split_once('#').map_or((target, None), |(path, anchor)| (path, Some(anchor)));
     if path.is_empty() || path.contains(':') {
         return target.to_owned();
     }
-    match (address_of(&resolve_file(file, path)), anchor) {
+    match (find_address(&resolve_file(file, path)), anchor) {
         (Some(page), Some(anchor)) => format!("{page}#{anchor}"),
         (Some(page), None) => page,
         (None, _) => target.to_owned(),

@@ -46,7 +46,7 @@ impl DemoSite {
         Self { docs, pages, addresses }
     }
 
-    /// Returns the page at a path as a browser sends it.
+    /// Finds the page at a path, which is escaped as a browser sends it.
     pub fn find(&self, path: &str) -> Option<&DemoPage> {
         let plain =
             |path: &str| percent_decode_str(path.trim_end_matches('/')).decode_utf8_lossy().into_owned();
@@ -54,8 +54,8 @@ impl DemoSite {
         self.pages.iter().find(|page| plain(&page.address) == wanted)
     }
 
-    /// Renders the content of a page as HTML, with the anchors that its passages name. Raw HTML and scripts
-    /// never get through.
+    /// Renders the content of a page as HTML, with the anchors that its passages name. Raw HTML and scripts are
+    /// never part of the result.
     ///
     /// # Errors
     ///
@@ -65,16 +65,16 @@ impl DemoSite {
             |target: &str| routes::rewrite_link(target, &page.file, |file| self.addresses.get(file).cloned());
         let (_, blocks) = self.docs.read_blocks(&page.file, &Links::Keep(&link))?;
         let has_title = matches!(blocks.first(), Some(Block::Heading { level: 1, .. }));
-        let title = (!has_title).then(|| format!("<h1>{}</h1>\n", escape(&page.title)));
+        let title = (!has_title).then(|| format!("<h1>{}</h1>\n", escape_html(&page.title)));
         Ok(title.into_iter().chain(blocks.iter().map(render_block)).collect())
     }
 }
 
 fn render_block(block: &Block) -> String {
     match block {
-        Block::Heading { level: 1, text, .. } => format!("<h1>{}</h1>\n", escape(text)),
+        Block::Heading { level: 1, text, .. } => format!("<h1>{}</h1>\n", escape_html(text)),
         Block::Heading { level, text, anchor } => {
-            format!("<h{level} id=\"{}\">{}</h{level}>\n", escape(anchor), escape(text))
+            format!("<h{level} id=\"{}\">{}</h{level}>\n", escape_html(anchor), escape_html(text))
         }
         Block::Text(text) => {
             let html = mdx::to_html(text);
@@ -84,7 +84,7 @@ fn render_block(block: &Block) -> String {
 }
 
 /// Escapes a text for an element or an attribute of HTML.
-pub fn escape(text: &str) -> String {
+pub fn escape_html(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 

@@ -63,8 +63,8 @@ struct PageLine {
 ///
 /// # Errors
 ///
-/// Returns the number of the first line that is no question or breaks a bound of questions, and what is wrong
-/// with it; or says that the file has no question.
+/// Returns the number and the fault of the first line that is no question or breaks a bound of questions, or
+/// the sentence that the file holds no question.
 pub fn parse_cases(text: &str, top_k: usize) -> Result<Vec<Case>, String> {
     let lines = (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty());
     let cases: Vec<Case> =

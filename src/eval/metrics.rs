@@ -16,7 +16,7 @@ pub(super) struct CaseOutcome {
     pub(super) summary: Option<Summary>,
 }
 
-/// Holds how much of a question's gold was found.
+/// Rates the search for one question by the gold that it found.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Retrieved {
     /// Rank of the first passage that is gold, from 1; `None` if no passage is.
@@ -25,8 +25,8 @@ pub(super) struct Retrieved {
     recall: f64,
 }
 
-/// Compares the addresses of the passages with the gold ones; `None` for a question without gold. Of more gold
-/// headings than passages were asked for, all passages being gold is a recall of 1.
+/// Compares the addresses of the passages with the gold ones; `None` for a question without gold. If a question
+/// has more gold headings than `top_k`, finding `top_k` of them is a recall of 1.
 pub(super) fn rate_retrieval(found: &[String], gold: &[String], top_k: usize) -> Option<Retrieved> {
     let is_gold = |found: &String| gold.iter().any(|gold| is_same_address(found, gold));
     let first = found.iter().position(is_gold).map(|at| at + 1);
@@ -35,8 +35,7 @@ pub(super) fn rate_retrieval(found: &[String], gold: &[String], top_k: usize) ->
     (!gold.is_empty()).then_some(Retrieved { first, recall })
 }
 
-/// Returns an address in the form in which addresses are compared: without the site, decoded, without a slash
-/// at the end of its path.
+/// Normalises an address for comparisons: without the site, decoded, without a slash at the end of its path.
 pub(super) fn normalise_address(url: &str) -> String {
     let path = match url.split_once("://") {
         Some((_, rest)) => rest.find('/').map_or("", |at| &rest[at..]),
@@ -61,10 +60,10 @@ pub(super) fn measure_kinds(outcomes: &[(&str, CaseOutcome)]) -> BTreeMap<String
         kinds.entry(kind).or_default().push(outcome);
         kinds.entry(ALL).or_default().push(outcome);
     }
-    kinds.into_iter().map(|(kind, outcomes)| (kind.to_owned(), measure(&outcomes))).collect()
+    kinds.into_iter().map(|(kind, outcomes)| (kind.to_owned(), measure_outcomes(&outcomes))).collect()
 }
 
-fn measure(outcomes: &[&CaseOutcome]) -> Measures {
+fn measure_outcomes(outcomes: &[&CaseOutcome]) -> Measures {
     let answerable: Vec<Retrieved> = outcomes.iter().filter_map(|outcome| outcome.retrieved).collect();
     let mean = |value: fn(&Retrieved) -> f64| {
         let sum: f64 = answerable.iter().map(value).sum();
@@ -146,10 +145,10 @@ mod tests {
             |first, recall| CaseOutcome { retrieved: Some(Retrieved { first, recall }), summary: None };
         let unanswerable = CaseOutcome { retrieved: None, summary: None };
         let outcomes = [outcome(Some(1), 1.0), outcome(Some(4), 0.5), outcome(None, 0.0), unanswerable.clone()];
-        let measures = measure(&outcomes.iter().collect::<Vec<_>>());
+        let measures = measure_outcomes(&outcomes.iter().collect::<Vec<_>>());
         assert_eq!((measures.questions, measures.answerable, measures.failed), (4, 3, 4));
         assert_eq!((measures.recall, measures.hits, measures.mrr), (Some(0.5), Some(0.667), Some(0.417)));
-        assert_eq!(measure(&[&unanswerable]).recall, None);
+        assert_eq!(measure_outcomes(&[&unanswerable]).recall, None);
         assert_eq!(measure_stages(&[("plain", unanswerable)]), []);
     }
 

@@ -17,16 +17,16 @@ use metrics::{CaseOutcome, measure_kinds, measure_stages, normalise_address, rat
 pub use cases::{Case, parse_cases};
 pub use report::{ALL, Measures, MissedQuestion, Report, StageLatency};
 
-/// Kind of a question whose line names none.
+/// Kind of a question whose line names no kind.
 const DEFAULT_KIND: &str = "question";
 
-/// Asks every question, one after the other, and measures the answers; `top_k` is the number that the cases
-/// were parsed with.
+/// Asks every question, one after the other, and measures the answers; `top_k` is the number with which the
+/// cases were parsed.
 pub async fn run(rag: &Rag, cases: &[Case], top_k: usize) -> Report {
     let mut outcomes: Vec<(&str, CaseOutcome)> = Vec::new();
     let mut missed = Vec::new();
     for case in cases {
-        let (sources, summary) = ask(rag, case).await;
+        let (sources, summary) = ask_question(rag, case).await;
         let found: Vec<String> = sources.iter().map(|source| normalise_address(&source.url)).collect();
         let gold: Vec<String> = case.gold.iter().map(|gold| normalise_address(gold)).collect();
         let retrieved = rate_retrieval(&found, &gold, top_k);
@@ -41,8 +41,8 @@ pub async fn run(rag: &Rag, cases: &[Case], top_k: usize) -> Report {
 
 /// Asks one question as a reader would. Returns the sources, and the end of the answer unless the question
 /// failed.
-async fn ask(rag: &Rag, case: &Case) -> (Vec<Source>, Option<Summary>) {
-    // The line names the question: log lines never hold one.
+async fn ask_question(rag: &Rag, case: &Case) -> (Vec<Source>, Option<Summary>) {
+    // The line number names the question, because the log never holds a question's text.
     let warn = |error: &Error| tracing::warn!(cause = %error, line = case.line, "a question failed");
     let grounded = match rag.ground(case.question.clone(), Arc::new(StageTimes::new(Instant::now()))).await {
         Ok(grounded) => grounded,

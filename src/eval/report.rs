@@ -32,7 +32,7 @@ pub struct Measures {
     pub invalid_citations: usize,
 }
 
-/// Holds how long a stage took, in milliseconds.
+/// Holds the latency of a stage, in milliseconds.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct StageLatency {
     /// Name of the stage.
@@ -43,7 +43,7 @@ pub struct StageLatency {
     pub p95_ms: f64,
 }
 
-/// Holds everything that one evaluation measured.
+/// Holds the results of one evaluation.
 #[derive(Debug, Clone, Serialize)]
 pub struct Report {
     /// Number of passages per question.

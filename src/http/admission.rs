@@ -12,15 +12,15 @@ use crate::app::App;
 use crate::error::Error;
 use crate::limits::{MAX_BODY_BYTES, MAX_DISCARDED_BYTES};
 
-/// Holds a request's body, and its room among the bodies that are being read, until the body has been
-/// understood.
+/// Holds a request's body, and its share of the bytes that open bodies may take together, until the question
+/// has been read.
 pub(crate) struct AdmittedBody {
     /// The body; at most 1 MiB.
     pub(super) bytes: Vec<u8>,
-    _room: OwnedSemaphorePermit,
+    _share: OwnedSemaphorePermit,
 }
 
-/// Counts a request of its client.
+/// Counts a request against the rate limit of its client.
 ///
 /// # Errors
 ///
@@ -51,10 +51,11 @@ pub(crate) async fn read_json_body(
     if length > MAX_BODY_BYTES {
         return Err(Error::PayloadTooLarge);
     }
-    let room = app.body_bytes.try_acquire(length).ok_or(Error::Overloaded("too many bodies are being read"))?;
-    let is_late = |_| Err(Error::MalformedJson("the body did not arrive in time".to_owned()));
-    let bytes = timeout(app.limits.body_timeout, read_bytes(body)).await.unwrap_or_else(is_late)?;
-    Ok(AdmittedBody { bytes, _room: room })
+    let share =
+        app.body_bytes.try_acquire(length).ok_or(Error::Overloaded("too many bodies are being read"))?;
+    let on_timeout = |_| Err(Error::MalformedJson("the body did not arrive in time".to_owned()));
+    let bytes = timeout(app.limits.body_timeout, read_bytes(body)).await.unwrap_or_else(on_timeout)?;
+    Ok(AdmittedBody { bytes, _share: share })
 }
 
 async fn read_bytes(body: &mut Body) -> Result<Vec<u8>, Error> {

@@ -17,7 +17,8 @@ const CSS: &str = "text/css; charset=utf-8";
 const JS: &str = "text/javascript; charset=utf-8";
 const SVG: &str = "image/svg+xml";
 
-/// Admits only what this server itself sends; no inline script or style, no frames around a page.
+/// Content security policy of every page: files of this server only, no inline script or style, no frame around
+/// a page.
 const CSP: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; \
                    base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
@@ -35,7 +36,7 @@ macro_rules! file {
     };
 }
 
-/// Includes a module as `static/build.rs` made it, with its path.
+/// Includes a module that `static/build.rs` made, with its path.
 macro_rules! module {
     ($path:literal) => {
         File { path: $path, kind: JS, text: include_str!(concat!(env!("OUT_DIR"), $path)) }
@@ -99,7 +100,7 @@ fn has_tag(request: &HeaderMap, tag: &str) -> bool {
     given.any(|list| list == "*" || list.split(',').any(|item| item.trim().trim_start_matches("W/") == tag))
 }
 
-/// Returns the headers of every file and page: browsers ask again each time, and a page may do no more than it
+/// Returns the headers of every file and page: browsers revalidate each time, and a page may do no more than it
 /// needs.
 pub(super) fn page_headers(kind: &'static str) -> HeaderMap {
     HeaderMap::from_iter([
@@ -111,8 +112,8 @@ pub(super) fn page_headers(kind: &'static str) -> HeaderMap {
     ])
 }
 
-/// Admits every site: browsers fetch modules with CORS, and isolated pages take no script without the other
-/// header.
+/// Adds the headers with which a page of any site may load a file: browsers fetch modules with CORS, and a
+/// cross-origin isolated page loads a script only with `Cross-Origin-Resource-Policy`.
 fn admit_any_site(mut headers: HeaderMap) -> HeaderMap {
     headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
     let policy = HeaderName::from_static("cross-origin-resource-policy");

@@ -1,9 +1,9 @@
-//! Chooses the protocol of a response: one variant a protocol, one arm a method.
+//! Encodes a response in the protocol of its route. Each protocol is one variant, with one arm in each method.
 //!
 //! An encoder turns each step of an answer into bytes, and a failure into the body or the event of its
-//! protocol. It neither counts nor logs: the pump does, whatever the protocol. [`super::around`] puts a fresh
-//! encoder into every request, so that a failure outside a handler (404, 405, 413, a panic, draining) finds the
-//! protocol of its route too.
+//! protocol. An encoder neither counts nor logs: the pump does both, for every protocol. [`super::with_layers`]
+//! puts a fresh encoder into every request, so that a failure outside a handler (404, 405, 413, a panic,
+//! draining) finds the protocol of its route too.
 
 use axum::http::HeaderValue;
 use bytes::Bytes;
@@ -17,7 +17,7 @@ use crate::error::Error;
 pub(crate) enum Encoder {
     /// Docent's own protocol, and the failures of every route that belongs to no other.
     Native(wire::NativeEncoder),
-    /// A protocol of two words, for the tests of what surrounds a protocol.
+    /// A minimal protocol, for the tests of the machinery that protocols share.
     #[cfg(test)]
     Toy,
 }

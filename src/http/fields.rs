@@ -1,5 +1,5 @@
 //! Reads JSON objects of requests field by field and collects every wrong field with its path, for every
-//! protocol's request. The values are never repeated back.
+//! protocol's request. The errors never repeat a value.
 
 use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
@@ -11,7 +11,7 @@ use crate::error::{Error, FieldError};
 /// the parsed values may take a hundred times the body's size in memory. The largest question within the bounds
 /// has fewer, as long as `FILTER_KEYS` names fewer than about 55 keys.
 pub(super) const MAX_BODY_VALUES: usize = 2_000;
-/// Characters of an unknown key's name that are repeated back.
+/// Characters of a key's name that an error repeats; the rest is cut off.
 const MAX_KEY_CHARS: usize = 64;
 /// Wrong fields that are reported; further ones are left out.
 const MAX_ERRORS: usize = 32;
@@ -34,8 +34,8 @@ pub(super) fn parse_json(body: &[u8]) -> Result<Value, Error> {
     serde_json::from_slice(body).map_err(malformed)
 }
 
-/// Counts at least as many JSON values as the body has: each stands behind one of these signs, outside a
-/// string.
+/// Counts at least as many JSON values as the body has: every value but the first follows one of these signs
+/// outside a string.
 fn count_values(body: &[u8]) -> usize {
     let (mut count, mut in_string, mut escaped) = (1, false, false);
     for byte in body {
@@ -51,7 +51,7 @@ fn count_values(body: &[u8]) -> usize {
 }
 
 /// Joins a path and the name of a key. The name comes from outside: it is cut and freed of control characters.
-pub(super) fn path_of(parent: &str, name: &str) -> String {
+pub(super) fn join_path(parent: &str, name: &str) -> String {
     let name: String = name.chars().filter(|c| !c.is_control()).take(MAX_KEY_CHARS).collect();
     if parent.is_empty() { name } else { format!("{parent}.{name}") }
 }
@@ -71,8 +71,8 @@ impl Fields {
         T::default()
     }
 
-    /// Notes the bounds that the domain found broken, under the protocol's own paths. A field that is wrong
-    /// already is noted once.
+    /// Notes the bounds that the domain found broken, under the protocol's own paths. A field that already has
+    /// an error keeps only that one.
     pub(super) fn fail_bounds(&mut self, broken: Vec<OutOfBounds>, path: impl Fn(&Field) -> String) {
         for OutOfBounds { field, message } in broken {
             let path = path(&field);
@@ -86,7 +86,7 @@ impl Fields {
     pub(super) fn refuse_unknown(&mut self, object: &Map<String, Value>, parent: &str, known: &[&str]) {
         for key in object.keys().filter(|key| !known.contains(&key.as_str())) {
             let message = format!("is not known here; known are {}", known.join(", "));
-            self.fail::<()>(&path_of(parent, key), &message);
+            self.fail::<()>(&join_path(parent, key), &message);
         }
     }
 
@@ -121,7 +121,7 @@ impl Fields {
         }
     }
 
-    /// Returns what was read, unless a field is wrong.
+    /// Returns the value that was read, unless a field is wrong.
     ///
     /// # Errors
     ///
@@ -161,7 +161,7 @@ mod tests {
 
     #[test]
     fn a_key_from_outside_is_cut_and_freed_of_control_characters() {
-        assert_eq!(path_of("filter", "a\nb"), "filter.ab");
-        assert_eq!(path_of("", &"k".repeat(1_000)).len(), MAX_KEY_CHARS);
+        assert_eq!(join_path("filter", "a\nb"), "filter.ab");
+        assert_eq!(join_path("", &"k".repeat(1_000)).len(), MAX_KEY_CHARS);
     }
 }

@@ -1,4 +1,4 @@
-//! Serves the documentation that a demo's citations lead to. Any other path is not found.
+//! Serves the documentation that a demo's citations lead to; every other path gets 404.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use axum::response::{IntoResponse as _, Response};
 
 use super::assets::{HTML, page_headers};
 use crate::app::App;
-use crate::docs::site::escape;
+use crate::docs::site::escape_html;
 use crate::error::Error;
 
 /// Frame of a page, with places for its title, the list of pages, and its text.
@@ -28,10 +28,10 @@ pub(super) async fn serve_page(
     })?;
     let links = site.pages.iter().map(|page| {
         let current = if page.address == here.address { " aria-current=\"page\"" } else { "" };
-        format!("<li><a href=\"{}\"{current}>{}</a></li>", escape(&page.address), escape(&page.title))
+        format!("<li><a href=\"{}\"{current}>{}</a></li>", escape_html(&page.address), escape_html(&page.title))
     });
     let links: String = links.collect();
-    let places = [("title", &*escape(&here.title)), ("links", &links), ("content", &content)];
+    let places = [("title", &*escape_html(&here.title)), ("links", &links), ("content", &content)];
     Ok((page_headers(HTML), fill_places(SHELL, &places)).into_response())
 }
 

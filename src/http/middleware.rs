@@ -3,8 +3,8 @@
 //!
 //! A failure before the head takes this way: a handler returns [`Error`], whose response has a status but no
 //! body and carries the error as an extension; [`finish_request`] takes the extension out, notes the failure
-//! for the log line, and writes the body in the protocol of the route, with the request's id. A failure after
-//! the head is the pump's.
+//! for the log line, and writes the body in the protocol of the route, with the request's id. The pump handles
+//! a failure after the head.
 
 use std::any::Any;
 use std::pin::Pin;
@@ -27,7 +27,8 @@ use super::request_log::{REQUEST_ID, RequestLog};
 use crate::app::Drain;
 use crate::error::{Error, whole_seconds};
 
-/// Routes that report how the server is: asked all the time, and served also while it drains.
+/// Routes that report the state of the server; they are polled all the time, and answered also while the server
+/// drains.
 const PROBES: &[&str] = &["/health", "/ready", "/metrics"];
 
 impl IntoResponse for Error {
@@ -57,7 +58,7 @@ pub(super) async fn refuse_method() -> Error {
     Error::MethodNotAllowed
 }
 
-/// Takes no new work while the server drains; probes are still answered.
+/// Refuses every request except a probe while the server drains.
 pub(crate) async fn refuse_while_draining(
     State(drain): State<Drain>,
     request: Request,
@@ -70,7 +71,8 @@ pub(crate) async fn refuse_while_draining(
     next.run(request).await
 }
 
-/// Runs a request between the beginning of its log and the end of its response.
+/// Begins a request's log, runs the request, and completes the response: the body of a failure, the headers,
+/// the id.
 pub(crate) async fn finish_request(
     State(drain): State<Drain>,
     Extension(encoder): Extension<Encoder>,
@@ -95,7 +97,7 @@ pub(crate) async fn finish_request(
         headers.insert(REQUEST_ID, value);
     }
     log.note_head(response.status().as_u16());
-    response.map(|body| Body::new(Guarded { body, _open: open, _log: log }))
+    response.map(|body| Body::new(TrackedBody { body, _open: open, _log: log }))
 }
 
 fn with_error_body(mut response: Response, ErrorBody { media_type, bytes }: ErrorBody) -> Response {
@@ -116,13 +118,13 @@ pub(super) async fn drop_expose_headers_without_origin(mut response: Response) -
 }
 
 /// Keeps a request open, for the drain and the log, until its response's body has been sent or dropped.
-struct Guarded {
+struct TrackedBody {
     body: Body,
     _open: TaskTrackerToken,
     _log: Arc<RequestLog>,
 }
 
-impl HttpBody for Guarded {
+impl HttpBody for TrackedBody {
     type Data = Bytes;
     type Error = axum::Error;
 

@@ -40,12 +40,12 @@ pub(crate) use native::request::read_question;
 /// Time for which a browser may keep the answer to a preflight.
 const PREFLIGHT_MAX_AGE: Duration = Duration::from_secs(3_600);
 
-/// Returns every route with its layers. A further protocol is one more `merge(around(…))`.
+/// Returns every route with its layers. A further protocol is one more `merge(with_layers(…))`.
 pub fn router(app: Arc<App>) -> Router {
     let native = native::router().merge(ops::router()).merge(assets::router()).fallback(handbook::serve_page);
-    let around = |routes, encoder| around(routes, encoder, &app.drain, &app.allowed_origins);
+    let with_layers = |routes, encoder| with_layers(routes, encoder, &app.drain, &app.allowed_origins);
     Router::new()
-        .merge(around(native, Encoder::Native(native::wire::NativeEncoder)))
+        .merge(with_layers(native, Encoder::Native(native::wire::NativeEncoder)))
         .with_state(Arc::clone(&app))
 }
 
@@ -56,10 +56,10 @@ pub fn router(app: Arc<App>) -> Router {
 /// 2. `finish_request`: every response, also a preflight's and a refusal's, gets its id, its body and its line
 ///    in the log.
 /// 3. `drop_expose_headers_without_origin`: outside of CORS, whose header it removes.
-/// 4. CORS: outside of everything that refuses, so that a page may read why.
+/// 4. CORS: outside of everything that refuses, so that a page may read the reason.
 /// 5. `refuse_while_draining`: before any handler works.
 /// 6. The catch of panics: innermost, so that a panic passes all of the above as an ordinary failure.
-fn around<S: Clone + Send + Sync + 'static>(
+fn with_layers<S: Clone + Send + Sync + 'static>(
     routes: Router<S>,
     encoder: Encoder,
     drain: &Drain,
@@ -69,15 +69,15 @@ fn around<S: Clone + Send + Sync + 'static>(
         .method_not_allowed_fallback(middleware::refuse_method)
         .layer(CatchPanicLayer::custom(middleware::answer_panic))
         .layer(from_fn_with_state(drain.clone(), middleware::refuse_while_draining))
-        .layer(cors(allowed_origins))
+        .layer(cors_layer(allowed_origins))
         .layer(map_response(middleware::drop_expose_headers_without_origin))
         .layer(from_fn_with_state(drain.clone(), middleware::finish_request))
         .layer(Extension(encoder))
 }
 
-/// Admits exact origins or, written out, any; never credentials. A request from elsewhere is served without
-/// these headers, and the browser then keeps the answer from the page.
-fn cors(allowed: &AllowedOrigins) -> CorsLayer {
+/// Allows the configured origins, or every origin if the setting says so; never credentials. A request from
+/// another origin is answered without these headers, so the browser hides the answer from the page.
+fn cors_layer(allowed: &AllowedOrigins) -> CorsLayer {
     let origin = match allowed {
         AllowedOrigins::Any => AllowOrigin::any(),
         AllowedOrigins::List(origins) => {
@@ -124,8 +124,8 @@ mod tests {
         };
         let native = routes("native").fallback(async || Error::NotFound);
         let router: Router = Router::new()
-            .merge(around(native, Encoder::Native(native::wire::NativeEncoder), drain, &origins))
-            .merge(around(routes("toy"), Encoder::Toy, drain, &origins))
+            .merge(with_layers(native, Encoder::Native(native::wire::NativeEncoder), drain, &origins))
+            .merge(with_layers(routes("toy"), Encoder::Toy, drain, &origins))
             .with_state(());
         let request = Request::builder().method(method).uri(path).body(Body::empty()).unwrap();
         let response = router.oneshot(request).await.unwrap();

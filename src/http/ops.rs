@@ -1,4 +1,4 @@
-//! Answers operators: the liveness, the readiness and the metrics of this process.
+//! Reports the liveness, the readiness and the metrics of this process to operators.
 
 use std::sync::Arc;
 
@@ -25,19 +25,19 @@ pub(super) fn router() -> Router<Arc<App>> {
         .route("/metrics", get(render_metrics))
 }
 
-/// The body of `/health`.
+/// Holds the body of `/health`.
 #[derive(Serialize)]
 struct Health {
     status: &'static str,
     version: &'static str,
 }
 
-/// Answers 200 while the process serves, whatever its dependencies do.
+/// Answers 200 while the process serves, even if a dependency fails.
 async fn report_health() -> Json<Health> {
     Json(Health { status: "ok", version: env!("CARGO_PKG_VERSION") })
 }
 
-/// The body of `/ready`.
+/// Holds the body of `/ready`.
 #[derive(Serialize)]
 struct Ready {
     status: &'static str,
@@ -59,7 +59,8 @@ async fn report_readiness(State(app): State<Arc<App>>) -> (StatusCode, Json<Read
     (code, Json(Ready { status, dependencies }))
 }
 
-/// Answers with everything counted, in Prometheus's text format; behind `METRICS_TOKEN`, if that is set.
+/// Answers with all metrics in Prometheus's text format. If `METRICS_TOKEN` is set, the request must carry that
+/// token.
 async fn render_metrics(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Response, Error> {
     let admitted = app.metrics_token.as_ref().is_none_or(|token| is_bearer(&headers, token.expose_secret()));
     if !admitted {

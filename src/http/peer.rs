@@ -14,8 +14,9 @@ const FORWARDED: &[&str] = &[FORWARDED_FOR, "forwarded", "x-real-ip"];
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Peer(pub(super) IpAddr);
 
-/// Returns the client's address: the peer's, or behind `trusted` proxies the client of the outermost one.
-/// Entries to the left of that one are ignored, since anybody can have written them.
+/// Returns the client's address: the peer's, or behind `trusted` proxies the entry that the outermost of them
+/// appended, which is the `trusted`-th from the right. Entries further left are ignored, since anybody can have
+/// written them. An entry that is no address gives the peer's.
 pub(super) fn client_address(Peer(peer): Peer, headers: &HeaderMap, trusted: usize) -> IpAddr {
     if trusted == 0 {
         warn_once(headers);
@@ -35,7 +36,8 @@ fn parse_address(entry: &str) -> Option<IpAddr> {
     bare.parse().ok().or_else(|| entry.parse::<SocketAddr>().ok().map(|address| address.ip()))
 }
 
-/// Warns once that a proxy is in front which no setting names: all its readers count as one client.
+/// Warns once if a proxy is in front although `TRUSTED_PROXIES` is 0: all readers behind the proxy count as one
+/// client.
 fn warn_once(headers: &HeaderMap) {
     static WARNED: Once = Once::new();
     if FORWARDED.iter().any(|name| headers.contains_key(*name)) {

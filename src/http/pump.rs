@@ -26,8 +26,8 @@ use crate::error::Error;
 use crate::rag::AnswerStream;
 use crate::telemetry::metrics;
 
-/// Holds an answer that has been opened: its events, its permit, and what ends it early. Dropped, it cancels
-/// the answer.
+/// Holds an answer that has been opened: its events, its permit, and the token that ends it early. Dropping the
+/// value cancels the answer.
 pub(crate) struct ActiveAnswer {
     events: AnswerStream,
     log: Arc<RequestLog>,
@@ -49,7 +49,7 @@ pub(crate) async fn open(app: &App, log: Arc<RequestLog>, question: Question) ->
     let permit = app.permits.try_acquire().ok_or(Error::Overloaded("every permit is taken"))?;
     log.note_question();
     let expired = app.drain.expired.clone();
-    let grounded = until_expired(&expired, app.rag.ground(question, Arc::clone(&log.times))).await?;
+    let grounded = run_until_expired(&expired, app.rag.ground(question, Arc::clone(&log.times))).await?;
     Ok(ActiveAnswer {
         events: app.rag.answer(grounded),
         log,
@@ -60,13 +60,14 @@ pub(crate) async fn open(app: &App, log: Arc<RequestLog>, question: Question) ->
 }
 
 impl ActiveAnswer {
-    /// Answers with a stream whose body owns the answer: when either side is done with it, both go.
+    /// Returns a response whose body owns the answer: a reader who leaves drops the body, and with it the
+    /// answer.
     pub(crate) fn stream(mut self, mut encoder: Encoder) -> Response {
         let frames = async_stream::stream! {
             let span = self.log.span();
             loop {
                 let step = self.next_step().instrument(span.clone()).await;
-                let (frame, is_last) = encode(step, &mut encoder, &self.log);
+                let (frame, is_last) = encode_step(step, &mut encoder, &self.log);
                 yield Ok::<_, Infallible>(frame);
                 if is_last {
                     break;
@@ -99,9 +100,9 @@ impl ActiveAnswer {
                     }
                 }
             }
-            Err(no_summary())
+            Err(missing_summary_error())
         };
-        let summary = until_expired(&self.expired, joining).await?;
+        let summary = run_until_expired(&self.expired, joining).await?;
         Ok(WholeAnswer { response, sources, summary })
     }
 
@@ -109,9 +110,9 @@ impl ActiveAnswer {
     async fn next_step(&mut self) -> Step {
         tokio::select! {
             biased;
-            () = self.expired.cancelled() => Step::Event(Err(grace_is_over())),
+            () = self.expired.cancelled() => Step::Event(Err(grace_over_error())),
             event = AssertUnwindSafe(self.events.next()).catch_unwind() => Step::Event(match event {
-                Ok(event) => event.unwrap_or_else(|| Err(no_summary())),
+                Ok(event) => event.unwrap_or_else(|| Err(missing_summary_error())),
                 Err(_) => Err(Error::Internal("an answer panicked".to_owned())),
             }),
             () = tokio::time::sleep(self.heartbeat) => Step::Silence,
@@ -119,18 +120,18 @@ impl ActiveAnswer {
     }
 }
 
-/// Runs work that a shutdown ends once its grace is over.
+/// Runs work until its end, or until a shutdown's grace is over.
 ///
 /// # Errors
 ///
 /// The work's failure, or [`Error::Overloaded`] at the end of the grace.
-async fn until_expired<T>(
+async fn run_until_expired<T>(
     expired: &CancellationToken,
     work: impl Future<Output = Result<T, Error>>,
 ) -> Result<T, Error> {
     tokio::select! {
         outcome = work => outcome,
-        () = expired.cancelled() => Err(grace_is_over()),
+        () = expired.cancelled() => Err(grace_over_error()),
     }
 }
 
@@ -142,8 +143,8 @@ enum Step {
     Silence,
 }
 
-/// Encodes a step, and notes the end of the answer. Returns the bytes, and true for the last ones.
-fn encode(step: Step, encoder: &mut Encoder, log: &RequestLog) -> (Bytes, bool) {
+/// Encodes a step, and notes the end of the answer. Returns the bytes, and true if they are the last.
+fn encode_step(step: Step, encoder: &mut Encoder, log: &RequestLog) -> (Bytes, bool) {
     match step {
         Step::Silence => (HEARTBEAT_FRAME, false),
         Step::Event(Ok(event)) => {
@@ -169,10 +170,10 @@ fn note_end(summary: &Summary, log: &RequestLog) {
     log.note_answer(summary);
 }
 
-fn no_summary() -> Error {
+fn missing_summary_error() -> Error {
     Error::Internal("an answer ended without its summary".to_owned())
 }
 
-fn grace_is_over() -> Error {
+fn grace_over_error() -> Error {
     Error::Overloaded("the shutdown's grace is over")
 }

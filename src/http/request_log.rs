@@ -1,4 +1,4 @@
-//! Keeps what is known of a request, and writes its one line in the log.
+//! Collects the facts about a request, and writes them as one line of the log.
 //!
 //! Everything that works for a request holds its [`RequestLog`]. The last holder drops it: at the end of the
 //! body, on a failure, or because the reader has left. The drop writes the line and counts the request.
@@ -14,7 +14,7 @@ use crate::rag::StageTimes;
 use crate::telemetry::metrics;
 use crate::text::{clip, log_safe, millis};
 
-/// Name of the header that carries the id in and out.
+/// Name of the header with a request's id, in requests and in responses.
 pub(super) const REQUEST_ID: &str = "x-request-id";
 /// Longest id that is taken over from a caller, in bytes; a longer one is ignored.
 const MAX_CALLER_ID: usize = 128;
@@ -23,11 +23,12 @@ const MAX_METHOD_CHARS: usize = 16;
 /// Status of a request whose reader left before its head; nginx logs the same number.
 const READER_LEFT: u16 = 499;
 
-/// Describes a request under way.
+/// Collects the facts about one request, and logs them when dropped.
 pub(crate) struct RequestLog {
     /// Docent's own id of the request.
     id: RequestId,
-    /// The id that is sent and logged: the caller's, if that is fit for a log, else `id`. Keys nothing.
+    /// The id that is sent and logged: the caller's, if that is fit for a log, else `id`. Never used as a key,
+    /// because a caller can choose it.
     shown_id: Arc<str>,
     /// The times of the answer's stages.
     pub(super) times: Arc<StageTimes>,
@@ -38,13 +39,13 @@ pub(crate) struct RequestLog {
     end: Mutex<End>,
 }
 
-/// Holds what is known of a request's end.
+/// Holds the facts about a request's end.
 #[derive(Default)]
 struct End {
     status: Option<u16>,
     failure: Option<Failure>,
     summary: Option<Summary>,
-    /// True for a question, which ends with a summary, a failure or its reader's leaving.
+    /// True for a question, which ends with a summary, with a failure, or because its reader left.
     is_question: bool,
 }
 
@@ -61,11 +62,11 @@ impl RequestLog {
         let id = RequestId::random();
         Arc::new(Self {
             id,
-            shown_id: caller_id(headers).map_or_else(|| id.to_string().into(), Arc::from),
+            shown_id: read_caller_id(headers).map_or_else(|| id.to_string().into(), Arc::from),
             times: Arc::new(StageTimes::new(Instant::now())),
             method: clip(method.as_str(), MAX_METHOD_CHARS).to_owned(),
             route,
-            traceparent: traceparent(headers),
+            traceparent: read_traceparent(headers),
             end: Mutex::default(),
         })
     }
@@ -75,8 +76,8 @@ impl RequestLog {
         &self.shown_id
     }
 
-    /// Opens a span that names the request in every line logged on its way. Open at every level, or a warning
-    /// would have no id.
+    /// Opens a span that adds the request's id to every line that is logged while the request is handled. The
+    /// span has the highest level: a filter that dropped the span would leave warnings without an id.
     pub(super) fn span(&self) -> tracing::Span {
         tracing::error_span!("request", request_id = &*self.shown_id)
     }
@@ -152,14 +153,14 @@ impl Drop for RequestLog {
                 line!(info, self, end, "the reader left", stage,);
             }
             (None, None) if end.status.is_none() => line!(info, self, end, "the reader left",),
-            // Probes ask all the time, and every page of a site asks for the widget.
+            // At debug level, because probes ask all the time and every page of a site loads the widget.
             (None, None) => line!(debug, self, end, "served",),
         }
     }
 }
 
 /// Returns the caller's id if it is 1 to 128 letters, digits and `-_.`; anything else could forge a log line.
-fn caller_id(headers: &HeaderMap) -> Option<&str> {
+fn read_caller_id(headers: &HeaderMap) -> Option<&str> {
     let is_sane = |id: &&str| {
         (1..=MAX_CALLER_ID).contains(&id.len())
             && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
@@ -169,7 +170,7 @@ fn caller_id(headers: &HeaderMap) -> Option<&str> {
 
 /// Returns the caller's trace, if the header holds one (W3C Trace Context: version, trace id, parent id and
 /// flags, in lower-case hexadecimal).
-fn traceparent(headers: &HeaderMap) -> Option<String> {
+fn read_traceparent(headers: &HeaderMap) -> Option<String> {
     let given = headers.get("traceparent")?.to_str().ok()?;
     let is_hexadecimal = |byte: u8| byte.is_ascii_digit() || matches!(byte, b'a'..=b'f');
     let parts: Vec<&str> = given.split('-').collect();

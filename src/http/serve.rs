@@ -29,13 +29,13 @@ use super::peer::Peer;
 use crate::app::App;
 use crate::limits::MAX_HEAD_BYTES;
 
-/// Bytes of a response that the operating system buffers for a slow reader (Linux doubles the number); its own
-/// default is up to 4 MiB for each. When the buffer is full, reading from the model stops.
+/// Bytes of a response that the operating system buffers for a slow reader (Linux doubles the number); the
+/// system's own default is up to 4 MiB a connection. When the buffer is full, reading from the model stops.
 const SEND_BUFFER_BYTES: usize = 128 * 1024;
 /// Pause after a failed accept (no file descriptors left, for example), so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// Time for the last frames to leave, once the grace is over.
-const LAST_WORDS: Duration = Duration::from_secs(2);
+/// Time for the last frames to leave once the grace is over, and then for connections to close.
+const FLUSH_GRACE: Duration = Duration::from_secs(2);
 
 /// Serves until `shutdown` resolves and the open requests have ended or their grace is over.
 ///
@@ -68,10 +68,11 @@ pub async fn serve(app: Arc<App>, listener: TcpListener, shutdown: impl Future<O
     }
     drop(listener);
     watcher.abort();
-    drain(&app, connections, &close).await;
+    drain_connections(&app, connections, &close).await;
 }
 
-async fn drain(app: &App, mut connections: JoinSet<()>, close: &CancellationToken) {
+/// Lets open requests finish within the grace, ends the others with an error, and closes every connection.
+async fn drain_connections(app: &App, mut connections: JoinSet<()>, close: &CancellationToken) {
     let drain = &app.drain;
     let open = drain.requests.len();
     tracing::info!(open, "shutting down: open answers may finish");
@@ -80,11 +81,11 @@ async fn drain(app: &App, mut connections: JoinSet<()>, close: &CancellationToke
     if timeout(app.limits.shutdown_grace, drain.requests.wait()).await.is_err() {
         tracing::warn!(open = drain.requests.len(), "the grace is over: open answers end with an error");
         drain.expired.cancel();
-        let _ = timeout(LAST_WORDS, drain.requests.wait()).await;
+        let _ = timeout(FLUSH_GRACE, drain.requests.wait()).await;
     }
     close.cancel();
     let all = async { while connections.join_next().await.is_some() {} };
-    if timeout(LAST_WORDS, all).await.is_err() {
+    if timeout(FLUSH_GRACE, all).await.is_err() {
         tracing::warn!(open = connections.len(), "connections that do not close are dropped");
         connections.shutdown().await;
     }
@@ -121,11 +122,11 @@ async fn serve_connection(
     }
 }
 
-/// Wraps a socket and fails it when its reader is gone.
+/// Wraps a socket whose writes fail once its reader is gone.
 ///
 /// A write fails once it has been pending for `limit`: a reader that takes nothing is dropped, and with it
-/// everything its answer holds. The socket also looks for the end of the reader's bytes. hyper does so itself,
-/// but not past a stray byte after a request's body, which hyper keeps as the beginning of the next request.
+/// everything its answer holds. A flush fails once the reader has closed its side. hyper looks for that itself,
+/// but a stray byte after a request's body hides it: hyper keeps the byte as the beginning of the next request.
 struct WatchedSocket {
     stream: TcpStream,
     /// Longest time that a write may be pending.
@@ -139,8 +140,8 @@ impl WatchedSocket {
         Self { stream, limit, write_deadline: None }
     }
 
-    /// Fails once the reader has closed its side, and wakes the connection then. Bytes that hyper has not taken
-    /// yet hide the end: behind them a reader that leaves is found by a write or by a deadline.
+    /// Fails once the reader has closed its side, and wakes the connection then. Bytes that hyper has not read
+    /// yet hide the closing; a failed write or a deadline then shows that the reader has left.
     fn check_reader(&self, cx: &mut Context<'_>) -> io::Result<()> {
         match self.stream.poll_peek(cx, &mut ReadBuf::new(&mut [0])) {
             Poll::Ready(Ok(0)) => Err(io::ErrorKind::ConnectionAborted.into()),

@@ -1,15 +1,15 @@
 //! Writes server-sent events, for every protocol that streams.
 //!
-//! axum's `Sse` always ends a comment with a blank line, on which a widely used client delivers an empty
-//! message; so the frames are written here, and a heartbeat is a comment line alone.
+//! axum's `Sse` always ends a comment with a blank line, and a widely used client then delivers an empty
+//! message. So this module writes the frames itself, and a heartbeat is a comment line alone.
 
 use bytes::Bytes;
 use serde::Serialize;
 
-/// A comment line, without a blank line after it.
+/// Heartbeat: a comment line, without a blank line after it.
 pub(super) const HEARTBEAT_FRAME: Bytes = Bytes::from_static(b": hb\n");
 
-/// Writes one event with a name. JSON escapes line breaks, so its data is one line.
+/// Writes one event with a name. JSON escapes line breaks, so the data is one line.
 pub(super) fn frame(event: &str, data: &impl Serialize) -> Bytes {
     let mut frame = format!("event: {event}\ndata: ").into_bytes();
     if serde_json::to_writer(&mut frame, data).is_err() {

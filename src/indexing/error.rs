@@ -6,8 +6,8 @@ use crate::provider;
 use crate::retrieval::BuildError;
 use crate::retrieval::{self, OpenError};
 
-/// Says why a run did not finish. An embedded index is unchanged; a collection on a server keeps what the run
-/// has written. The next run goes on from there.
+/// Names the reason why a run did not finish. An embedded index is unchanged; a collection on a server keeps
+/// what the run has written. The next run goes on from there.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The settings do not allow writing the index.

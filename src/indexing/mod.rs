@@ -35,7 +35,7 @@ pub struct RunSummary {
     pub chunks: usize,
     /// Passages that this run embedded.
     pub embedded: usize,
-    /// Passages whose vectors were there before.
+    /// Passages whose vectors existed before.
     pub kept: usize,
     /// Passages that were deleted.
     pub deleted: usize,
@@ -84,7 +84,7 @@ pub async fn run(
     }
     progress.begin(summary.chunks);
     let mut target = Target::begin(index, root, embedding, summary.chunks).await?;
-    let written = unless_stopped(stop, write_pages(job, &mut target, &mut summary.skipped, progress)).await;
+    let written = run_unless_stopped(stop, write_pages(job, &mut target, &mut summary.skipped, progress)).await;
     progress.end();
     let written = match written {
         Ok(written) => written,
@@ -107,8 +107,8 @@ pub async fn run(
     })
 }
 
-/// Writes the passages of every page that is not `skipped`, batch by batch. Adds files that cannot be read any
-/// more to `skipped`.
+/// Writes the passages of every page that is not `skipped`, batch by batch. Adds to `skipped` the files that
+/// can no longer be read.
 async fn write_pages(
     job: IndexJob<'_>,
     target: &mut Target,
@@ -138,7 +138,7 @@ async fn write_pages(
     Ok(written)
 }
 
-/// Collects passages up to what one call embeds.
+/// Collects passages up to the limits of one embedding call.
 struct Batch {
     limits: BatchLimits,
     passages: Vec<PagePassage>,
@@ -147,12 +147,13 @@ struct Batch {
 }
 
 impl Batch {
-    /// Begins with no passage.
+    /// Creates an empty batch.
     fn new(limits: BatchLimits) -> Self {
         Self { limits, passages: Vec::new(), tokens: 0 }
     }
 
-    /// Adds a passage. Returns the passages before it if the passage does not fit beside them.
+    /// Adds a passage. If the passage does not fit, returns the passages collected before and begins a new
+    /// batch.
     fn push(&mut self, passage: PagePassage) -> Option<Vec<PagePassage>> {
         let more = estimate_tokens(&passage.embedded.text);
         let is_full =
@@ -164,8 +165,8 @@ impl Batch {
     }
 }
 
-/// Does a part of a run, unless the operator stops the run first. The part can be done again in the next run.
-async fn unless_stopped<T>(
+/// Runs a part of the work, unless the operator stops the run first. The next run can repeat the part.
+async fn run_unless_stopped<T>(
     stop: &CancellationToken,
     work: impl Future<Output = Result<T, Error>>,
 ) -> Result<T, Error> {
@@ -176,8 +177,8 @@ async fn unless_stopped<T>(
     }
 }
 
-/// Reads every page once, and counts pages and passages; a file that cannot be read, or whose page has the
-/// address of another file's, is skipped.
+/// Reads every page once, and counts pages and passages; a file that cannot be read, or whose page has the same
+/// address as another file's page, is skipped.
 pub fn survey(docs: &Docs, root: &Root) -> RunSummary {
     let mut summary = RunSummary::default();
     let mut addresses: HashMap<String, String> = HashMap::new();

@@ -18,7 +18,7 @@ pub enum RunProgress {
     Lines {
         /// Number of passages of the run.
         total: usize,
-        /// Number of passages at which the next line is due.
+        /// Number of passages at which the next line is printed.
         next: usize,
     },
 }

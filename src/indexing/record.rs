@@ -1,4 +1,4 @@
-//! Turns a passage of a page into what an index stores of it. No I/O.
+//! Turns a passage of a page into the payload that an index stores. No I/O.
 
 use uuid::Uuid;
 
@@ -16,7 +16,7 @@ pub fn passage_url(root: &Root, passage: &PagePassage) -> String {
 /// Returns the payload that an index stores for a passage, without the fingerprint of its vector.
 pub fn passage_payload(root: &Root, passage: &PagePassage) -> Payload {
     let values = passage.filter_values.iter();
-    // Version and language are the root's, whatever a front matter says.
+    // Version and language come from the root, even if a front matter has other ones.
     let values = values.filter(|(key, _)| !matches!(key.as_str(), VERSION_KEY | LANGUAGE_KEY));
     let mut payload: Payload = values.map(|(key, value)| (key.clone(), value.clone())).collect();
     let mut put = |key: &str, value: &str| payload.insert(key.to_owned(), value.into());
@@ -36,8 +36,8 @@ pub fn passage_payload(root: &Root, passage: &PagePassage) -> Payload {
     payload
 }
 
-/// Computes the fingerprint of a vector: the same model and the same text give the same one.
-pub(super) fn fingerprint(embedded: &EmbeddedText, model: &str, dimensions: usize) -> Uuid {
+/// Computes the fingerprint of a vector: the same model and the same text give the same fingerprint.
+pub(super) fn compute_fingerprint(embedded: &EmbeddedText, model: &str, dimensions: usize) -> Uuid {
     let EmbeddedText { title, heading, text } = embedded;
     Uuid::new_v5(&Uuid::NAMESPACE_OID, format!("{model}\n{dimensions}\n{title}\n{heading}\n{text}").as_bytes())
 }
@@ -97,8 +97,8 @@ mod tests {
             heading: heading.into(),
             text: text.into(),
         };
-        let first = fingerprint(&text("a", "b", "c"), "m", 3);
-        assert_eq!(first, fingerprint(&text("a", "b", "c"), "m", 3));
+        let first = compute_fingerprint(&text("a", "b", "c"), "m", 3);
+        assert_eq!(first, compute_fingerprint(&text("a", "b", "c"), "m", 3));
         for (embedded, model, dimensions) in [
             (text("a", "b", "d"), "m", 3),
             (text("a", "d", "c"), "m", 3),
@@ -106,7 +106,7 @@ mod tests {
             (text("a", "b", "c"), "n", 3),
             (text("a", "b", "c"), "m", 4),
         ] {
-            assert_ne!(first, fingerprint(&embedded, model, dimensions));
+            assert_ne!(first, compute_fingerprint(&embedded, model, dimensions));
         }
     }
 }

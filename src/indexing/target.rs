@@ -73,8 +73,11 @@ impl Target {
         let stored = self.stored_points(&ids).await?;
         let (mut points, mut unchanged, mut new) = (Vec::new(), Vec::new(), Vec::new());
         for passage in batch {
-            let fingerprint =
-                record::fingerprint(&passage.embedded, embedding.model(), embedding.new_index_dimensions());
+            let fingerprint = record::compute_fingerprint(
+                &passage.embedded,
+                embedding.model(),
+                embedding.new_index_dimensions(),
+            );
             let mut payload = record::passage_payload(root, &passage);
             record::add_fingerprint(&mut payload, fingerprint);
             let PagePassage { id, embedded, .. } = passage;
@@ -94,7 +97,7 @@ impl Target {
             points.push(Point { id, vector, text, payload });
         }
         let counts = BatchCounts { passages: points.len(), embedded: new.len() };
-        self.embed(new, &mut points, embedding).await?;
+        self.embed_new(new, &mut points, embedding).await?;
         match self {
             Self::Remote(remote) => remote.write(points, &unchanged).await?,
             #[cfg(feature = "embedded")]
@@ -106,7 +109,7 @@ impl Target {
     }
 
     /// Embeds passages, keeps the vectors for the next run, and puts them into their points.
-    async fn embed(
+    async fn embed_new(
         &mut self,
         new: Vec<NewVector>,
         points: &mut [Point],
@@ -122,7 +125,7 @@ impl Target {
             Vector::Dense(dense) => Some((new.fingerprint, dense.as_slice())),
             Vector::Sparse(_) => None,
         });
-        self.journal(&dense.collect::<Vec<_>>())?;
+        self.journal_vectors(&dense.collect::<Vec<_>>())?;
         for (new, vector) in new.iter().zip(vectors) {
             if let Some(point) = points.get_mut(new.position) {
                 point.vector = vector;
@@ -159,15 +162,15 @@ impl Target {
         not(feature = "embedded"),
         expect(unused_variables, reason = "only the embedded index keeps them apart")
     )]
-    fn journal(&mut self, vectors: &[(Uuid, &[f32])]) -> Result<(), Error> {
+    fn journal_vectors(&mut self, vectors: &[(Uuid, &[f32])]) -> Result<(), Error> {
         match self {
             Self::Remote(_) => Ok(()),
             #[cfg(feature = "embedded")]
-            Self::Embedded(embedded) => Ok(embedded.journal(vectors)?),
+            Self::Embedded(embedded) => Ok(embedded.journal_vectors(vectors)?),
         }
     }
 
-    /// Ends without publishing what was written. On a server it is in the collection already.
+    /// Ends without publishing. On a server, the passages written so far are in the collection already.
     pub(super) async fn abandon(self) {
         match self {
             Self::Remote(remote) => remote.abandon().await,
@@ -176,8 +179,8 @@ impl Target {
         }
     }
 
-    /// Publishes what was written, and deletes the root's other passages but those of `kept_files`. Returns how
-    /// many passages were deleted.
+    /// Publishes the written passages, and deletes the root's other passages except those of `kept_files`.
+    /// Returns the number of deleted passages.
     pub(super) async fn finish(self, kept_files: Vec<String>) -> Result<usize, Error> {
         match self {
             Self::Remote(remote) => Ok(remote.finish(&kept_files).await?),
@@ -193,7 +196,7 @@ impl Target {
 
 /// Describes a passage of a batch that has no vector yet.
 struct NewVector {
-    /// Index of its point in the batch.
+    /// Index of the passage's point in the batch.
     position: usize,
     /// Fingerprint of the vector.
     fingerprint: Uuid,

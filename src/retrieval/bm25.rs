@@ -1,4 +1,5 @@
-//! Selects how BM25 reads the words of a language, alike on a server and in this process. No I/O.
+//! Selects the rules by which BM25 reads the words of a language; a server and this process apply the same
+//! rules. No I/O.
 
 use serde_json::{Map, Value, json};
 
@@ -39,8 +40,8 @@ const LANGUAGES: &[(&str, &str)] = &[
     ("zh", "chinese"),
 ];
 
-/// Languages whose words the engine's large tokenizer splits. It takes 50 MB, which no language with spaces is
-/// worth.
+/// Languages whose words the engine's large tokenizer splits. That tokenizer takes 50 MB, which is too much for
+/// a language that separates its words by spaces.
 const WITHOUT_SPACES: &[&str] = &["zh", "ja", "ko", "th"];
 
 /// Selects the rules by which the words of a text are found and reduced to their stems.

@@ -1,4 +1,4 @@
-//! Describes an index: the record that Docent writes into it, and what an index of any origin holds.
+//! Describes an index: the record that Docent writes into it, and the contents of an index of any origin.
 
 use std::collections::BTreeSet;
 
@@ -16,7 +16,7 @@ pub(super) const OFFLINE_VECTOR: &str = "offline";
 /// Points read to learn the keys of an index's payloads.
 pub(super) const KEY_SAMPLE_POINTS: u32 = 16;
 
-/// Records, in an index that Docent wrote, how it was made.
+/// Records how Docent made an index, and is stored in that index.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
     /// [`INDEX_VERSION`] at the time of writing.
@@ -34,7 +34,7 @@ pub struct Manifest {
 }
 
 impl Manifest {
-    /// Returns why an index with this manifest cannot be searched with `model`; `None` if it can.
+    /// Returns the reason why an index with this manifest cannot be searched with `model`; `None` if it can.
     pub fn incompatibility(&self, model: &str) -> Option<String> {
         if self.index_version != INDEX_VERSION {
             let version = self.index_version;

@@ -1,4 +1,5 @@
-//! Fuses ranked legs by reciprocal rank, with one rule for both kinds of index, so that they order alike.
+//! Fuses ranked legs by reciprocal rank, with one rule for both kinds of index, so that both give the same
+//! order.
 
 use std::collections::HashMap;
 

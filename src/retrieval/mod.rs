@@ -1,7 +1,7 @@
 //! Finds the passages that a question is about, on a Qdrant server or in the index that lives in this process.
 //!
-//! Both kinds of index answer alike. Each returns a dense leg and, where it has sparse vectors, BM25 legs;
-//! `results` fuses them by one rule and reads the payloads of any common indexer (`payload`).
+//! Both kinds of index give the same answers. Each returns a dense leg and, where it has sparse vectors, BM25
+//! legs; `results` fuses them by one rule and reads the payloads of any common indexer (`payload`).
 //!
 //! Files import downwards only: this one → `remote`, `embedded` → `results` → `fusion`, `payload` → `query`,
 //! `points`, `description`, `bm25`, `error`.
@@ -40,7 +40,7 @@ pub enum Index {
 }
 
 impl Index {
-    /// Returns the best passages, best first; none is no error.
+    /// Returns the best passages, best first; finding none is no error.
     ///
     /// # Errors
     ///
@@ -85,9 +85,8 @@ impl Index {
         }
     }
 
-    /// Takes over what has changed since the index was opened: the languages that `manifest`, the answer of
-    /// [`Index::ping`], records of a collection; for an embedded index, a newer generation, if there is one
-    /// that fits.
+    /// Applies the changes since the index was opened: for a collection, the languages in `manifest`, which
+    /// [`Index::ping`] returned; for an embedded index, a newer generation, if there is a compatible one.
     #[cfg_attr(
         not(feature = "embedded"),
         expect(clippy::unused_async, reason = "only the embedded index has something to wait for")

@@ -15,7 +15,7 @@ use crate::text::clip;
 /// Holds a point's payload, an object of any shape.
 pub type Payload = Map<String, Value>;
 
-/// Key of the hash of the text and model that a passage's vector was made of; only Docent writes it.
+/// Key of the hash of the text and model from which a passage's vector was made; only Docent writes this key.
 pub const HASH_KEY: &str = "chunk_hash";
 /// Key of the route base of a passage's documentation root.
 pub const ROOT_KEY: &str = "root";
@@ -54,9 +54,9 @@ const MAX_URL_CHARS: usize = 2_000;
 /// Reads passages out of payloads: by the operator's keys, and with relative links made absolute.
 #[derive(Debug, Clone, Default)]
 pub struct PayloadReader {
-    /// Keys the operator set; the others are found by their usual names.
+    /// Keys that the operator set; a value without such a key is found by its usual names.
     pub keys: PayloadKeys,
-    /// Address that relative links are joined to (`SITE_URL`); without one they stay relative.
+    /// Address to which relative links are joined (`SITE_URL`); without it they stay relative.
     pub site_url: Option<Url>,
 }
 
@@ -94,7 +94,7 @@ impl PayloadReader {
         let objects: Vec<&Payload> =
             nested_objects(payload).chain(node.into_iter().flat_map(nested_objects)).collect();
         let candidates = URL_KEYS.iter().flat_map(|key| {
-            // These often name a source or a file in a word, which is no address.
+            // The value of these keys is often a name in one word, which is no address.
             let may_be_a_name = matches!(*key, "source" | "path");
             let texts = objects.iter().filter_map(|object| object.get(*key).and_then(readable_text));
             texts.filter(move |text| !may_be_a_name || text.contains(['/', '#', '?', '.'])).collect::<Vec<_>>()
@@ -103,7 +103,7 @@ impl PayloadReader {
     }
 
     /// Returns `text` as an address that may be shown: `http(s)` or relative, made absolute where the site is
-    /// known. Anything else (a script, a file path of a source tree) gives an empty one.
+    /// known. Anything else (a script, a file path of a source tree) gives an empty address.
     fn safe_url(&self, text: &str) -> String {
         if is_source_file(text) && Url::parse(text).is_err() { String::new() } else { self.safe_page_url(text) }
     }

@@ -11,7 +11,7 @@ use crate::chat::Vector;
 /// Holds a passage to store.
 #[derive(Clone)]
 pub struct Point {
-    /// Identity: the same passage keeps it from run to run.
+    /// Identity, which stays the same from run to run.
     pub id: Uuid,
     /// The passage's embedding.
     pub vector: Vector,

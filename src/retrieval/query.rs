@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::chat::{Filter, Vector};
 
-/// Hits each leg contributes for one wanted passage: fusion needs more than it returns.
+/// Hits that each leg contributes for one wanted passage: fusion needs more hits than it returns.
 const HITS_PER_PASSAGE: usize = 4;
 /// Fewest hits of a leg.
 const MIN_HITS: usize = 20;

@@ -11,7 +11,7 @@ use crate::chat::Passage;
 const SCORE_STEPS: f64 = 1e5;
 /// Most headings of one page among a question's passages; further ones are left out.
 const MAX_PER_PAGE: usize = 4;
-/// Share of their words at which two texts count as one, as two versions of a page have it.
+/// Share of common words at which two texts count as one, such as two versions of a page.
 const MIN_DUPLICATE: f64 = 0.9;
 /// Separator between two parts of a long section.
 const GAP: &str = "\n\n[…]\n\n";
@@ -27,12 +27,13 @@ pub(super) fn fuse_and_select(
     select_distinct(fused.filter_map(|(payload, score)| reader.read_passage(&payload, score)), top_k)
 }
 
-/// Orders hits of equal score by their ids. An engine returns them in the order in which they happen to be
-/// stored. It also adds their weights up in that order, so the last digits of a score say nothing.
+/// Orders hits of equal score by their ids. An engine returns such hits in the order in which they happen to be
+/// stored. The engine also adds weights up in that order, so the last digits of a score mean nothing.
 fn order_ties_by_id(leg: &mut [Hit<Payload>]) {
     let best = leg.iter().map(|hit| hit.score.abs()).fold(f64::MIN_POSITIVE, f64::max);
     let step = |hit: &Hit<Payload>| (hit.score / best * SCORE_STEPS).round();
-    // Neighbours only: whether more or less is better depends on the collection's distance.
+    // Only neighbours are compared, because the collection's distance decides if a higher or a lower score is
+    // better.
     for tie in leg.chunk_by_mut(|a, b| step(a) == step(b)) {
         tie.sort_by(|a, b| a.id.cmp(&b.id));
     }
@@ -62,7 +63,7 @@ fn select_distinct(ranked: impl Iterator<Item = Passage>, top_k: usize) -> Vec<P
     selection.passages
 }
 
-/// Collects a question's passages, and remembers enough of them to recognise repetitions.
+/// Collects a question's passages, and the data that show repetitions.
 #[derive(Default)]
 struct Selection {
     passages: Vec<Passage>,

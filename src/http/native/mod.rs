@@ -48,7 +48,7 @@ pub(crate) async fn answer_question(
     }
 }
 
-/// Admits a request and reads its question. What is left of a refused body is discarded.
+/// Admits a request and reads its question. The rest of a refused request's body is discarded.
 async fn admit(
     app: &App,
     peer: Peer,

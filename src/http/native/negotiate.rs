@@ -64,7 +64,8 @@ impl Range {
         Some(Self { kind: mime.type_().to_string(), sub: mime.subtype().to_string(), quality })
     }
 
-    /// Returns how exactly the range names a type, 0 to 2; `None` if the range does not cover the type.
+    /// Returns the exactness with which the range names a type, from 0 (`*/*`) to 2; `None` if the range does
+    /// not cover the type.
     fn covers(&self, kind: &str, sub: &str) -> Option<u8> {
         match (self.kind.as_str(), self.sub.as_str()) {
             (k, s) if k == kind && s == sub => Some(2),
@@ -75,7 +76,7 @@ impl Range {
     }
 }
 
-/// Returns the quality of a type: that of the most exact range that covers the type, 0 if none does.
+/// Returns the quality of the most exact range that covers a type; 0 if no range does.
 fn quality(ranges: &[Range], kind: &str, sub: &str) -> u16 {
     let covering = ranges.iter().filter_map(|range| Some((range.covers(kind, sub)?, range.quality)));
     covering.max().map_or(0, |(_, quality)| quality)

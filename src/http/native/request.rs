@@ -4,10 +4,10 @@ use serde_json::{Map, Value};
 
 use crate::chat::{
     Field, Filter, FilterValue, MAX_FILTER_VALUES, MAX_HISTORY_MESSAGES, Message, Page, Question,
-    QuestionParts, Role, filter_value_bounds, too_many_messages, top_k_bounds,
+    QuestionParts, Role, filter_value_bounds, history_bounds, top_k_bounds,
 };
 use crate::error::Error;
-use crate::http::fields::{Fields, parse_json, path_of};
+use crate::http::fields::{Fields, join_path, parse_json};
 
 /// Reads a request's body; `filter_keys` are the payload keys that a filter may use.
 ///
@@ -35,7 +35,7 @@ pub(crate) fn read_question(body: &[u8], filter_keys: &[String]) -> Result<Quest
 /// Returns the path of a field as this protocol writes it.
 fn native_path(field: &Field) -> String {
     match field {
-        Field::Filter(key) => path_of("filter", key),
+        Field::Filter(key) => join_path("filter", key),
         field => field.to_string(),
     }
 }
@@ -59,7 +59,7 @@ fn read_history(value: Option<&Value>, fields: &mut Fields) -> Vec<Message> {
         Some(_) => return fields.fail("history", "must be a list of messages"),
     };
     if items.len() > MAX_HISTORY_MESSAGES {
-        return fields.fail("history", &too_many_messages());
+        return fields.fail("history", &history_bounds());
     }
     let messages =
         items.iter().enumerate().map(|(index, item)| read_message(item, &format!("history[{index}]"), fields));
@@ -103,10 +103,10 @@ fn read_filter(value: Option<&Value>, allowed: &[String], fields: &mut Fields) -
             single => std::slice::from_ref(single),
         };
         let read: Vec<FilterValue> = values.iter().filter_map(read_filter_value).collect();
-        // A key that is not allowed, and a number of values out of bounds, is the domain's to refuse.
+        // `Question::new` refuses a key that is not allowed, and a number of values out of bounds.
         let is_bounded = allowed.contains(key) && values.len() <= MAX_FILTER_VALUES;
         if is_bounded && read.len() != values.len() {
-            fields.fail::<()>(&path_of("filter", key), &filter_value_bounds());
+            fields.fail::<()>(&join_path("filter", key), &filter_value_bounds());
         }
         filter.insert(key.clone(), read);
     }

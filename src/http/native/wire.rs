@@ -42,20 +42,20 @@ impl NativeEncoder {
     }
 }
 
-/// The data of a `sources` event.
+/// Holds the data of a `sources` event.
 #[derive(Serialize)]
 struct SourcesEvent<'a> {
     request_id: &'a str,
     sources: Vec<SourceBody<'a>>,
 }
 
-/// The data of a `token` event.
+/// Holds the data of a `token` event.
 #[derive(Serialize)]
 struct TokenEvent<'a> {
     text: &'a str,
 }
 
-/// The JSON answer.
+/// Holds the JSON answer.
 #[derive(Serialize)]
 pub(super) struct AnswerBody<'a> {
     response: &'a str,
@@ -73,7 +73,7 @@ impl<'a> AnswerBody<'a> {
     }
 }
 
-/// A source.
+/// Holds a source, as both forms of an answer write it.
 #[derive(Serialize)]
 struct SourceBody<'a> {
     number: usize,
@@ -91,7 +91,7 @@ impl<'a> From<&'a Source> for SourceBody<'a> {
     }
 }
 
-/// The data of a `done` event, and the end of the JSON answer.
+/// Holds the data of a `done` event, which are also the last members of the JSON answer.
 #[derive(Serialize)]
 struct SummaryBody<'a> {
     status: &'static str,
@@ -117,7 +117,7 @@ impl<'a> SummaryBody<'a> {
     }
 }
 
-/// Tokens of an answer.
+/// Counts the tokens of an answer.
 #[derive(Serialize)]
 struct UsageBody {
     prompt_tokens: u64,
@@ -132,7 +132,7 @@ impl From<Usage> for UsageBody {
     }
 }
 
-/// Times of an answer, in milliseconds.
+/// Holds the times of an answer, in milliseconds.
 #[derive(Serialize)]
 struct TimingsBody {
     embed_ms: f64,
@@ -148,7 +148,7 @@ impl From<Timings> for TimingsBody {
     }
 }
 
-/// An RFC 9457 problem object, as a body or as the data of an `error` event.
+/// Holds an RFC 9457 problem object, as a body or as the data of an `error` event.
 #[derive(Serialize)]
 struct Problem<'a> {
     /// `urn:docent:problem:` and the code.
@@ -167,7 +167,7 @@ struct Problem<'a> {
     errors: Vec<FieldProblem<'a>>,
 }
 
-/// One wrong field of a request.
+/// Names one wrong field of a request.
 #[derive(Serialize)]
 struct FieldProblem<'a> {
     field: &'a str,

@@ -1,4 +1,4 @@
-//! Builds a generation, from its first point to the moment it is the current one.
+//! Builds a generation, from its first point to the moment it becomes the current one.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -22,7 +22,7 @@ use crate::retrieval::bm25::Analyzer;
 use crate::retrieval::description::{BM25_VECTOR, DENSE_VECTOR, Manifest, OFFLINE_VECTOR};
 use crate::retrieval::points::Point;
 
-/// Size of a segment of the write-ahead log, which is small because it is never read.
+/// Size of a segment of the write-ahead log; small, because the log is never read.
 const WAL_SEGMENT_BYTES: usize = 1024 * 1024;
 /// Points after which a growing index of sparse vectors of many features is optimised.
 const OPTIMIZE_EVERY: usize = 1_000;
@@ -193,7 +193,7 @@ impl Build {
     }
 }
 
-/// Removes the folder of a generation that was not published, so that it takes no room from the next build.
+/// Removes the folder of a generation that was not published, so that the next build has its space.
 struct UnpublishedDir(Option<PathBuf>);
 
 impl UnpublishedDir {
@@ -211,7 +211,7 @@ impl Drop for UnpublishedDir {
     }
 }
 
-/// Builds an index for filters by a key: they take 0.3 ms instead of 30 at 20,000 points.
+/// Builds an index for filters by a key: a filter takes 0.3 ms instead of 30 ms at 20,000 points.
 fn keyword_index(key: &str) -> Result<UpdateOperation, BuildError> {
     let field_name =
         key.parse().map_err(|()| BuildError::Engine(format!("{key:?} cannot be a payload key")))?;

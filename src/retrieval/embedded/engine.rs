@@ -18,8 +18,8 @@ pub(super) fn edge_bm25(analyzer: Analyzer) -> Result<EdgeBm25, String> {
     EdgeBm25::new(config).map_err(|error| error.to_string())
 }
 
-/// Builds a filter that admits, for each key, a point with any of the values or without that key. It takes the
-/// way over the JSON form that the engine shares with the server.
+/// Builds a filter that admits, for each key, a point with any of the values or without that key. The filter is
+/// written as JSON, a form that the engine shares with the server, and parsed by the engine.
 pub(super) fn edge_filter(filter: &Filter) -> Result<Option<qdrant_edge::Filter>, Error> {
     use serde_json::json;
     if filter.is_empty() {

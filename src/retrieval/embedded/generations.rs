@@ -8,12 +8,12 @@
 //!   generations/<name>/     docent.json (the manifest) and qdrant-edge's own files
 //! ```
 //!
-//! A writer builds a whole new generation, closes it, and replaces `current` by a rename. A generation is never
-//! changed again. A reader copies the current one into a private temporary folder and opens the copy. The
-//! reason is `qdrant-edge` 0.7: it locks its folder, never replays its write-ahead log, panics when it flushes
-//! beside an update, and dies of SIGBUS on a full disk. So a build is never resumed, and both sides look at the
-//! free space first. Rejected: one folder that both sides open (it locks), and hard links in place of copies
-//! (opening a folder writes to its files).
+//! A writer builds a whole new generation, closes it, and replaces `current` by a rename. A published
+//! generation never changes. A reader copies the current one into a private temporary folder and opens the
+//! copy. The reason is `qdrant-edge` 0.7: it locks its folder, never replays its write-ahead log, panics when
+//! it flushes beside an update, and dies of SIGBUS on a full disk. So a build is never resumed, and both sides
+//! check the free space first. Rejected: one folder that both sides open (it locks), and hard links in place of
+//! copies (opening a folder writes to its files).
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
@@ -24,7 +24,7 @@ use crate::retrieval::description::Manifest;
 const MIB: u64 = 1024 * 1024;
 /// Attempts at a copy; each fails when its generation is replaced meanwhile.
 const COPY_ATTEMPTS: usize = 5;
-/// Room that must be left on the disk beyond the bytes that are written.
+/// Free space that must stay on the disk beside the bytes that are written.
 const SPARE_BYTES: u64 = 64 * MIB;
 
 /// Explains why an index could not be built.
@@ -109,7 +109,7 @@ fn read_manifest(generation: &Path) -> io::Result<Manifest> {
 /// # Errors
 ///
 /// There is no generation, the disk is too full, or the file system failed.
-pub(super) fn private_copy(data: &Path) -> io::Result<(String, tempfile::TempDir, Manifest)> {
+pub(super) fn make_private_copy(data: &Path) -> io::Result<(String, tempfile::TempDir, Manifest)> {
     let mut last = io::Error::from(io::ErrorKind::NotFound);
     for _ in 0..COPY_ATTEMPTS {
         let Some(name) = current_name(data)? else {
@@ -119,7 +119,8 @@ pub(super) fn private_copy(data: &Path) -> io::Result<(String, tempfile::TempDir
             ));
         };
         let copied = copy_generation(data, &name);
-        // A writer removes a generation only once it is no longer current: if it still is, the copy is whole.
+        // A writer removes a generation only once it is no longer current: if the name is still current, the
+        // copy is whole.
         if current_name(data)?.as_deref() == Some(name.as_str()) {
             return copied.map(|(folder, manifest)| (name, folder, manifest));
         }
@@ -193,8 +194,8 @@ pub(super) fn lock(data: &Path) -> Result<File, BuildError> {
     }
 }
 
-/// Removes every generation but the current one, also the one before it: a reader that is copying that one
-/// finds it gone and reads `current` again.
+/// Removes every generation except the current one. A reader that is copying an older generation finds that
+/// generation gone, and reads `current` again.
 pub(super) fn remove_old_generations(data: &Path, generations: &Path) -> Result<(), BuildError> {
     let alive = current_name(data).map_err(io_error(data))?;
     for entry in fs::read_dir(generations).map_err(io_error(generations))? {

@@ -1,5 +1,5 @@
-//! Keeps the vectors that a run has embedded so far beside the generations, so that an interrupted run has not
-//! paid for them in vain.
+//! Keeps the vectors that a run has embedded so far beside the generations, so that the run after an
+//! interrupted one does not pay for them again.
 //!
 //! The file is a line with the model and the size of its vectors, then records of one length: the hash of the
 //! embedded text (16 bytes), the values as little-endian `f32`, and a checksum, because the end of an
@@ -23,7 +23,7 @@ pub(super) struct Journal {
 }
 
 impl Journal {
-    /// Opens the journal under `data`, and empties one of another model.
+    /// Opens the journal under `data`; a journal of another model is emptied.
     pub(super) fn open(data: &Path, model: &str, dimensions: usize) -> io::Result<Self> {
         let path = data.join("embedded.part");
         let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path)?;
@@ -51,7 +51,7 @@ impl Journal {
         Ok(Some(bytes.chunks_exact(4).map(value).collect()))
     }
 
-    /// Appends vectors; they are on the disk when this returns.
+    /// Appends vectors; they are on the disk when the call returns.
     pub(super) fn append(&mut self, vectors: &[(Uuid, &[f32])]) -> io::Result<()> {
         for (hash, vector) in vectors {
             let mut record = hash.as_bytes().to_vec();
@@ -71,7 +71,7 @@ impl Journal {
         fs::remove_file(self.path)
     }
 
-    /// Reads the records from `start` on. Returns the offset at which the whole ones end.
+    /// Reads the records from `start` on. Returns the offset at which the whole records end.
     fn read_records(&mut self, start: u64) -> io::Result<u64> {
         let mut reader = BufReader::new(&self.file);
         let mut record = vec![0; 16 + self.dimensions * 4 + 16];

@@ -45,9 +45,9 @@ pub struct Embedded {
     payload_reader: PayloadReader,
     /// One permit per core.
     searches: Arc<Semaphore>,
-    /// The generation in use; a running search keeps the one it began with. A std lock, because it is held for
-    /// one clone or one assignment and never across an `await`. Poisoning is ignored: the value is one pointer,
-    /// which a panic cannot leave half written.
+    /// The generation in use; a running search keeps the generation it began with. A std lock, because it is
+    /// held for one clone or one assignment and never across an `await`. Poisoning is ignored: the value is one
+    /// pointer, which a panic cannot leave half written.
     open: RwLock<Arc<OpenGeneration>>,
     /// Name of the newer generation that was refused, so that it is not copied again and again. A std lock that
     /// may be poisoned, for the reasons of `open`.
@@ -108,8 +108,8 @@ impl Embedded {
     }
 
     /// Takes over the current generation, if it is newer than the one in use. An incompatible generation is
-    /// refused for good, and one that cannot be opened now is tried again at the next call; the log says so,
-    /// and the one in use goes on answering.
+    /// never tried again; a generation that cannot be opened now is tried again at the next call. In both cases
+    /// the log says so, and the generation in use goes on answering.
     pub(super) async fn refresh(&self) {
         let (data, model, open) = (self.data.clone(), self.model.clone(), self.generation_in_use());
         let Ok(Some(name)) = generations::current_name(&data) else { return };
@@ -142,7 +142,7 @@ impl Embedded {
         let (generation, reader) = (self.generation_in_use(), self.payload_reader.clone());
         run_blocking(move || {
             let passages = generation.search(&search, &reader);
-            // The permit is held until the search ends; its reader may be gone before.
+            // The permit is held until the search ends, even if the reader has left before.
             drop(permit);
             passages
         })
@@ -170,7 +170,7 @@ impl OpenGeneration {
     fn open(data: &Path, model: &str) -> Result<Self, Error> {
         let unusable = |cause: String| Error::Failed(format!("the index in {} {cause}", data.display()));
         let (name, folder, manifest) =
-            generations::private_copy(data).map_err(|error| unusable(error.to_string()))?;
+            generations::make_private_copy(data).map_err(|error| unusable(error.to_string()))?;
         if let Some(cause) = manifest.incompatibility(model) {
             return Err(Error::Refused(format!("the index in {} {cause}", data.display())));
         }
@@ -185,7 +185,7 @@ impl OpenGeneration {
             .map(|(payload, _)| payload)
             .collect();
         let place = format!("embedded index in {}", data.display());
-        let description = describe(place, points as u64, payload::key_paths(&payloads), manifest);
+        let description = describe_generation(place, points as u64, payload::key_paths(&payloads), manifest);
         Ok(Self { name, shard, bm25, languages, description, _folder: folder })
     }
 
@@ -262,7 +262,7 @@ impl OpenGeneration {
 /// Holds a stored point's payload and its embedding.
 type PayloadAndVector = (Payload, Option<Vector>);
 
-/// Reads the first `limit` points; their embeddings only where `vectors` asks for them.
+/// Reads the first `limit` points, with their embeddings if `vectors` is true.
 fn scroll(shard: &EdgeShard, limit: usize, vectors: bool) -> Result<Vec<PayloadAndVector>, Error> {
     let request = ScrollRequest {
         limit: Some(limit),
@@ -277,7 +277,12 @@ fn scroll(shard: &EdgeShard, limit: usize, vectors: bool) -> Result<Vec<PayloadA
 }
 
 /// Describes a generation; its manifest decides which vectors it has.
-fn describe(place: String, points: u64, payload_keys: Vec<String>, manifest: Manifest) -> Description {
+fn describe_generation(
+    place: String,
+    points: u64,
+    payload_keys: Vec<String>,
+    manifest: Manifest,
+) -> Description {
     let is_offline = manifest.dimensions == 0;
     let dense = (!is_offline).then(|| (DENSE_VECTOR.to_owned(), manifest.dimensions as u64));
     Description {

@@ -25,7 +25,7 @@ const COPY_BATCH: usize = 256;
 /// Writes a new generation of the index for one documentation root.
 pub struct EmbeddedWriter {
     build: Build,
-    /// The generation before, unless its vectors cannot be used again.
+    /// The generation before; `None` if its vectors cannot be used again.
     previous: Option<PreviousGeneration>,
     journal: Journal,
     /// Payload key and value of this root's passages.
@@ -109,7 +109,7 @@ impl EmbeddedWriter {
     /// # Errors
     ///
     /// The journal cannot be written.
-    pub fn journal(&mut self, vectors: &[(Uuid, &[f32])]) -> Result<(), BuildError> {
+    pub fn journal_vectors(&mut self, vectors: &[(Uuid, &[f32])]) -> Result<(), BuildError> {
         self.journal.append(vectors).map_err(|error| BuildError::Io("embedded.part".into(), error))
     }
 
@@ -153,7 +153,7 @@ impl EmbeddedWriter {
             self.build.add_languages(languages);
         }
         let (_, lock) = self.build.publish_locked()?;
-        // Removed under the lock: another run may be about to open the journal.
+        // The journal is removed under the lock, because another run may be about to open a journal.
         if let Err(cause) = self.journal.remove() {
             tracing::warn!(%cause, "what was embedded is in the index, and could not be removed beside it");
         }
@@ -183,16 +183,17 @@ impl PreviousGeneration {
             path: data.to_owned(),
             cause: cause.to_string(),
         };
-        let (_, folder, manifest) = generations::private_copy(data).map_err(|error| match error.kind() {
-            io::ErrorKind::StorageFull => BuildError::Io(data.to_owned(), error),
-            _ => unreadable(&error),
-        })?;
+        let (_, folder, manifest) =
+            generations::make_private_copy(data).map_err(|error| match error.kind() {
+                io::ErrorKind::StorageFull => BuildError::Io(data.to_owned(), error),
+                _ => unreadable(&error),
+            })?;
         let shard = EdgeShard::load(folder.path(), None).map_err(|error| unreadable(&error))?;
         Ok(Some((Self { shard, _folder: folder }, manifest)))
     }
 
-    /// Opens the current generation. `None` stands for a generation of another model, whose vectors cannot be
-    /// used; it is an error where it holds other roots, whose passages would be lost.
+    /// Opens the current generation. Returns `None` for a generation of another model, whose vectors cannot be
+    /// used. If such a generation holds other roots, whose passages would be lost, that is an error.
     fn open(data: &Path, wanted: &Manifest, root: &(&'static str, String)) -> Result<Option<Self>, BuildError> {
         let Some((previous, manifest)) = Self::copy(data)? else { return Ok(None) };
         let cause = manifest.incompatibility(&wanted.model);

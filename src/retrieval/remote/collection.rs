@@ -31,7 +31,7 @@ pub(super) async fn inspect(
     reader: &PayloadReader,
 ) -> Result<Description, OpenError> {
     let info = fetch_info(client, config).await?;
-    let description = describe(config, &info)?;
+    let description = describe_collection(config, &info)?;
     let payloads = fetch_payloads(client, config).await?;
     let payload_keys = payload::key_paths(&payloads);
     if !payloads.is_empty() && payloads.iter().all(|payload| reader.read_passage(payload, 0.0).is_none()) {
@@ -49,7 +49,7 @@ pub(super) async fn inspect(
 }
 
 /// Returns the collection and its server in words.
-pub(super) fn place(config: &RemoteConfig) -> String {
+pub(super) fn describe_place(config: &RemoteConfig) -> String {
     format!("collection {:?} at {}", config.collection, config.url)
 }
 
@@ -65,8 +65,8 @@ pub(super) fn manifest_metadata(manifest: &Manifest) -> HashMap<String, serde_js
     HashMap::from([(METADATA_KEY.to_owned(), serde_json::to_value(manifest).unwrap_or_default())])
 }
 
-/// Returns why a collection with this manifest and searched vector cannot be searched with `model`; `None` if
-/// it can.
+/// Returns the reason why a collection with this manifest and searched vector cannot be searched with `model`;
+/// `None` if it can.
 pub(super) fn incompatibility(manifest: Option<&Manifest>, vector_name: &str, model: &str) -> Option<String> {
     match (manifest, vector_name == OFFLINE_VECTOR, model == OFFLINE_MODEL) {
         (Some(manifest), _, _) => manifest.incompatibility(model),
@@ -126,7 +126,7 @@ async fn fetch_info(client: &Qdrant, config: &RemoteConfig) -> Result<Collection
     }
 }
 
-/// Returns the error for a collection that is not there, with the names of those that are.
+/// Returns the error for a missing collection, with the names of the collections that exist.
 async fn missing_collection(client: &Qdrant, config: &RemoteConfig) -> Result<OpenError, QdrantError> {
     let response = with_deadline(OPEN_TIMEOUT, client.list_collections()).await?;
     let names: Vec<String> = response.collections.into_iter().map(|collection| collection.name).collect();
@@ -144,11 +144,11 @@ async fn fetch_payloads(client: &Qdrant, config: &RemoteConfig) -> Result<Vec<Pa
 }
 
 /// Describes a collection by what the server says of it; the keys of its payloads are still unknown.
-fn describe(config: &RemoteConfig, info: &CollectionInfo) -> Result<Description, OpenError> {
+fn describe_collection(config: &RemoteConfig, info: &CollectionInfo) -> Result<Description, OpenError> {
     let (dense, sparse) = (dense_vectors(info), sparse_vectors(info));
     let picked = pick_vectors(config, &dense, &sparse)?;
     Ok(Description {
-        place: place(config),
+        place: describe_place(config),
         points: info.points_count.unwrap_or(0),
         dense: dense.iter().map(|(name, params)| ((*name).to_owned(), params.size)).collect(),
         sparse,
@@ -162,8 +162,8 @@ fn describe(config: &RemoteConfig, info: &CollectionInfo) -> Result<Description,
     })
 }
 
-/// Lists the dense vectors that one embedding can search, by name. A multivector (late interaction) is none of
-/// them.
+/// Lists the dense vectors that one embedding can search, by name. A multivector (late interaction) is left
+/// out.
 fn dense_vectors(info: &CollectionInfo) -> Vec<(&str, &VectorParams)> {
     let params = info.config.as_ref().and_then(|config| config.params.as_ref());
     let vectors = params.and_then(|params| params.vectors_config.as_ref()?.config.as_ref());
@@ -199,7 +199,8 @@ struct PickedVectors {
     sparse_name: Option<String>,
 }
 
-/// Picks the vectors to search. The one that Docent writes offline is searched alone, where there is no other.
+/// Picks the vectors to search. If a collection has only the sparse vector that Docent writes offline, that
+/// vector is searched alone.
 fn pick_vectors(
     config: &RemoteConfig,
     dense: &[(&str, &VectorParams)],
@@ -231,8 +232,8 @@ fn pick_vectors(
     })
 }
 
-/// Picks the vector that the setting names, or the only one; `None` where there is none. Several without a
-/// setting are an error, which stops the start.
+/// Picks the vector that the setting names, or the only one; `None` if the collection has none. Several vectors
+/// without a setting are an error, which stops the start.
 fn pick_vector<'a>(
     setting: &str,
     kind: &str,
@@ -299,7 +300,7 @@ mod tests {
 
     #[track_caller]
     fn refusal(config: &RemoteConfig, info: &CollectionInfo) -> String {
-        match describe(config, info) {
+        match describe_collection(config, info) {
             Err(OpenError::Unusable(sentence)) => sentence,
             other => panic!("{other:?}"),
         }
@@ -308,7 +309,7 @@ mod tests {
     #[test]
     fn an_only_vector_without_a_name_is_searched_with_the_only_sparse_one() {
         let info = info(vectors_config::Config::Params(params(768)), &["words"]);
-        let description = describe(&config(None, None), &info).unwrap();
+        let description = describe_collection(&config(None, None), &info).unwrap();
         assert_eq!((description.vector_name.as_str(), description.dimensions), ("", 768));
         assert_eq!(description.sparse_name.as_deref(), Some("words"));
         assert_eq!((description.points, description.distance.as_str()), (7, "Cosine"));
@@ -317,7 +318,7 @@ mod tests {
     #[test]
     fn of_several_vectors_the_setting_picks_one_and_without_it_the_start_stops() {
         let info = info(named(&[("a", params(3)), ("b", params(4))]), &["x", "y"]);
-        let description = describe(&config(Some("b"), Some("y")), &info).unwrap();
+        let description = describe_collection(&config(Some("b"), Some("y")), &info).unwrap();
         assert_eq!((description.vector_name.as_str(), description.dimensions), ("b", 4));
         assert_eq!(description.sparse_name.as_deref(), Some("y"));
         assert!(refusal(&config(None, Some("y")), &info).contains("set QDRANT_VECTOR_NAME to one of: a, b"));
@@ -327,7 +328,8 @@ mod tests {
 
     #[test]
     fn an_offline_collection_is_searched_by_its_sparse_vector_alone() {
-        let description = describe(&config(None, None), &info(named(&[]), &[OFFLINE_VECTOR])).unwrap();
+        let description =
+            describe_collection(&config(None, None), &info(named(&[]), &[OFFLINE_VECTOR])).unwrap();
         assert_eq!((description.vector_name.as_str(), description.dimensions), (OFFLINE_VECTOR, 0));
         assert_eq!(description.sparse_name, None);
     }
@@ -337,7 +339,8 @@ mod tests {
         let multivector_config = Some(MultiVectorConfig::default());
         let late = VectorParams { multivector_config, ..params(128) };
         let both =
-            describe(&config(None, None), &info(named(&[("a", params(3)), ("late", late)]), &[])).unwrap();
+            describe_collection(&config(None, None), &info(named(&[("a", params(3)), ("late", late)]), &[]))
+                .unwrap();
         assert_eq!(both.vector_name, "a");
         let only = info(named(&[("late", late)]), &[]);
         assert!(refusal(&config(None, None), &only).contains("has no dense vector to search"));

@@ -1,5 +1,5 @@
-//! Holds the connection to a Qdrant server, which all calls share, and replaces it when nothing comes over it
-//! any more.
+//! Holds the connection to a Qdrant server, which all calls share, and replaces it when the server no longer
+//! answers over it.
 
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
@@ -12,10 +12,10 @@ use super::wire::{retrieval_error, status_code};
 use crate::config::RemoteConfig;
 use crate::retrieval::error::{Error, OpenError};
 
-/// Bound of each call while a collection is opened.
+/// Longest time of each call while a collection is opened.
 pub(super) const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
-/// Time by which the client's own timeout exceeds Docent's, which it only backs: the client tries again once by
-/// itself, so a frozen server would cost twice its timeout.
+/// Time by which the client's own timeout exceeds Docent's deadline. The client's timeout is only a second
+/// guard: the client repeats a call once by itself, so a frozen server would cost that timeout twice.
 const CLIENT_MARGIN: Duration = Duration::from_secs(5);
 /// Time a connection may take to open.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -56,7 +56,8 @@ impl Connection {
 
 /// Watches one call over the shared connection. A call that is dropped near its deadline without an answer
 /// takes the connection out of use: a peer that vanished silently, or a firewall that forgot the connection,
-/// would cost every later call its deadline until the operating system closes the connection, after minutes.
+/// would make every later call wait for its deadline until the operating system closes the connection, after
+/// minutes.
 pub(super) struct Call<'a> {
     connection: &'a Connection,
     pub(super) client: Arc<Qdrant>,
@@ -65,7 +66,7 @@ pub(super) struct Call<'a> {
 }
 
 impl Call<'_> {
-    /// Records the end of the call; any `error` but a missed deadline is an answer, too.
+    /// Records the end of the call. An `error` counts as an answer, unless it is a missed deadline.
     pub(super) fn record_end(&mut self, error: Option<&QdrantError>) {
         self.has_answer = error.and_then(status_code) != Some(Code::DeadlineExceeded);
     }
@@ -73,7 +74,7 @@ impl Call<'_> {
 
 impl Drop for Call<'_> {
     fn drop(&mut self) {
-        // A call that is dropped sooner was left by its reader.
+        // A call that is dropped sooner was dropped because its reader left.
         if !self.has_answer && self.began.elapsed() >= self.connection.timeout / 10 * 9 {
             self.connection.replace(&self.client);
         }
@@ -94,13 +95,13 @@ pub(super) fn connect(config: &RemoteConfig, timeout: Duration) -> Result<Qdrant
     builder.build()
 }
 
-/// Builds a client for the start of a command, where an unusable address is the operator's to mend.
+/// Builds a client for the start of a command, where an unusable address is an error of the settings.
 pub(super) fn connect_at_start(config: &RemoteConfig, timeout: Duration) -> Result<Qdrant, OpenError> {
     connect(config, timeout).map_err(|error| OpenError::Unusable(format!("QDRANT_URL: {error}")))
 }
 
-/// Bounds a call by a deadline; missing it gives the error with which the server would say so. The client's own
-/// retry counts towards the deadline.
+/// Bounds a call by a deadline; a missed deadline gives the error that a server sends for its own. The client's
+/// own retry counts towards the deadline.
 pub(super) async fn with_deadline<T>(
     timeout: Duration,
     call: impl Future<Output = Result<T, QdrantError>>,
@@ -109,7 +110,7 @@ pub(super) async fn with_deadline<T>(
     tokio::time::timeout(timeout, call).await.unwrap_or_else(missed)
 }
 
-/// Converts a failed call of the start into a sentence that names the settings to look at.
+/// Converts a failed call of the start into a sentence that names the settings to check.
 pub(super) fn open_error(config: &RemoteConfig) -> impl Fn(QdrantError) -> OpenError {
     |error| match retrieval_error(&error) {
         Error::Refused(cause) => OpenError::Unusable(format!(

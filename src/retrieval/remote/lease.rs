@@ -1,6 +1,6 @@
 //! Keeps two runs out of one collection. The run that writes leaves a note in the collection's metadata and
 //! renews it; a run that was killed leaves a note that goes stale. A server before 1.16 keeps no metadata, and
-//! so no notes.
+//! then two runs are not kept apart.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -18,7 +18,7 @@ use super::wire::retrieval_error;
 use crate::config::RemoteConfig;
 use crate::retrieval::error::OpenError;
 
-/// Key of the collection's metadata with the note.
+/// Key of the note in the collection's metadata.
 const NOTE_KEY: &str = "docent_run";
 /// Interval at which the note is renewed.
 const RENEW_INTERVAL: Duration = Duration::from_secs(15);
@@ -45,14 +45,14 @@ impl Lease {
         refuse_other_run(client, config).await?;
         let note = write_note(client, &config.collection, unix_seconds());
         with_deadline(OPEN_TIMEOUT, note).await.map_err(open_error(config))?;
-        // Of two runs that came at once, the later note stays.
+        // If two runs began at once, the later note stays, and the run whose note was replaced is refused.
         refuse_other_run(client, config).await?;
         let (client, collection) = (client.clone(), config.collection.clone());
         let renewal = tokio::spawn(renew(client.clone(), collection.clone()));
         Ok(Self { client, collection, renewal })
     }
 
-    /// Gives the right back. A note that the server cannot be asked to remove goes stale.
+    /// Gives the right back. If the server does not remove the note, the note goes stale.
     pub(super) async fn release(self) {
         self.renewal.abort();
         let update = UpdateCollectionBuilder::new(&self.collection).metadata(note_metadata(Value::Null));
@@ -86,7 +86,7 @@ async fn refuse_other_run(client: &Qdrant, config: &RemoteConfig) -> Result<(), 
         None => Ok(()),
         Some(seconds) => Err(OpenError::Unusable(format!(
             "another run is writing into {}: wait until it has ended, or for {seconds} s if it was killed",
-            collection::place(config)
+            collection::describe_place(config)
         ))),
     }
 }

@@ -1,5 +1,5 @@
-//! Searches a collection on a Qdrant server. Docent adapts to what is there: at start it reads the collection
-//! and takes the vectors to search, their size and the payload's keys from it.
+//! Searches a collection on a Qdrant server. Docent adapts to the collection: at start, the vectors to search,
+//! their size and the keys of the payloads are read from the collection.
 
 use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
@@ -51,7 +51,7 @@ impl std::fmt::Debug for Remote {
 
 impl Remote {
     /// Connects and inspects the collection, whose manifest must name `model`, where there is one. `timeout`
-    /// bounds every later call but a search, which its caller bounds.
+    /// bounds every later call except a search, which its caller bounds.
     ///
     /// # Errors
     ///
@@ -76,7 +76,7 @@ impl Remote {
         Ok(Self { connection, config, payload_reader, timeout, model, description, languages })
     }
 
-    /// Checks that the server answers and admits the key; the collection need not be there.
+    /// Checks that the server answers and admits the key; the collection need not exist.
     ///
     /// # Errors
     ///
@@ -96,8 +96,8 @@ impl Remote {
     ///
     /// # Errors
     ///
-    /// The cause that keeps the collection from answering. Another model that has embedded it since is one of
-    /// them.
+    /// The cause that keeps the collection from answering; for example, another model has embedded the
+    /// collection since.
     pub(in crate::retrieval) async fn ping(&self) -> Result<Option<Manifest>, Error> {
         let mut call = self.connection.start_call();
         let info = with_deadline(self.timeout, call.client.collection_info(&self.config.collection)).await;

@@ -21,7 +21,7 @@ use crate::text::log_safe;
 /// The model with which a Qdrant server computes BM25 vectors by itself (1.15 and later).
 const BM25_MODEL: &str = "qdrant/bm25";
 
-/// Builds the document of which the server makes a BM25 vector.
+/// Builds the document from which the server makes a BM25 vector.
 pub(super) fn bm25_document(text: String, analyzer: Analyzer) -> Document {
     let options = analyzer.options().into_iter().map(|(key, value)| (key, value.into())).collect();
     Document { text, model: BM25_MODEL.to_owned(), options }

@@ -26,11 +26,11 @@ use crate::retrieval::error::{Error, OpenError};
 use crate::retrieval::payload::{FILE_KEY, HASH_KEY, LANGUAGE_KEY, PayloadReader};
 use crate::retrieval::points::{Point, StoredPoint, StoredPoints, is_at_or_below};
 
-/// Bound of one write; a server that optimises meanwhile is slow.
+/// Longest time of one write; a server that optimises meanwhile is slow.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 /// Attempts at a call; after the last one the run fails.
 const MAX_ATTEMPTS: usize = 5;
-/// Ids asked for, or deleted, at once.
+/// Ids that are fetched or deleted at once.
 const PAGE_POINTS: u32 = 1_000;
 
 /// Writes one documentation root into a collection, holding the collection's lease.
@@ -138,7 +138,7 @@ impl RemoteWriter {
         self.with_retry(|| self.client.upsert_points(request.clone())).await.map(drop)
     }
 
-    /// Deletes this root's passages that were not written, but keeps those of `kept_files` or of folders among
+    /// Deletes this root's passages that were not written, except passages of `kept_files` or of folders among
     /// them. Returns the number of deleted passages.
     ///
     /// # Errors
@@ -217,7 +217,7 @@ impl RemoteWriter {
         }
     }
 
-    /// Creates an index for each filter key, and for the key of the root, that has none.
+    /// Creates the missing indexes: one for each filter key, and one for the key of the root.
     async fn create_filter_indexes(&self) -> Result<(), OpenError> {
         let failed = open_error(&self.config);
         for key in self.manifest.filter_keys.iter().map(String::as_str).chain([self.root.0]) {
@@ -287,7 +287,8 @@ async fn create_if_missing(
 fn new_collection(name: &str, manifest: &Manifest) -> CreateCollectionBuilder {
     let mut sparse = SparseVectorsConfigBuilder::default();
     let idf = SparseVectorParamsBuilder::default().modifier(Modifier::Idf);
-    // The manifest comes at once: nothing else marks a collection without dense vectors as an index.
+    // The manifest is written with the creation, because nothing else marks a collection without dense vectors
+    // as an index.
     let collection = CreateCollectionBuilder::new(name).metadata(manifest_metadata(manifest));
     if manifest.dimensions == 0 {
         sparse.add_named_vector_params(OFFLINE_VECTOR, idf);

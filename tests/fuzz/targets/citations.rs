@@ -1,4 +1,5 @@
-//! The citation checker: any text, cut anywhere, gives the same answer, and every citation names a source.
+//! Fuzzes the citation checker: any text, cut anywhere, gives the same answer, and every citation names a
+//! source.
 #![no_main]
 
 use docent::rag::citations::Citations;
