@@ -6,7 +6,7 @@ use crate::support::app::{production_vars, spawn};
 use crate::support::fake_gemini::{FakeGemini, Reply, finish_event};
 use crate::support::fake_qdrant::FakeQdrant;
 use crate::support::faulty_proxy::FaultyProxy;
-use crate::support::stream::text;
+use crate::support::stream::joined_text;
 use crate::support::wait::{eventually, within};
 
 #[tokio::test]
@@ -44,6 +44,6 @@ async fn a_slow_reader_holds_little_and_pushes_back_upstream() {
     assert!(taken < (CHUNK * CHUNKS / 2) as u64, "{taken} bytes were taken for a reader who takes nothing");
     // The reader gets everything once it reads on.
     let events = within(stream.all_events()).await;
-    assert_eq!(text(&events).len(), CHUNKS * 1_500);
+    assert_eq!(joined_text(&events).len(), CHUNKS * 1_500);
     assert_eq!(events.last().unwrap().name, "done");
 }

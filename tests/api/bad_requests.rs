@@ -1,4 +1,4 @@
-//! Checks the problem that each wrong request gets, and that it names the fields that are wrong.
+//! Checks the problem that each wrong request gets, and that the problem names the wrong fields.
 
 use serde_json::{Value, json};
 

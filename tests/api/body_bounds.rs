@@ -1,4 +1,5 @@
-//! Checks that a body is bounded in size and in time, and that a client whose body is refused can read why.
+//! Checks that a body is bounded in size and in time, and that a client whose body is refused can read the
+//! reason.
 
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ async fn a_body_without_a_length_is_bounded_too() {
     let head = "POST /chat HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n";
     socket.write_all(head.as_bytes()).await.unwrap();
     let chunk = format!("10000\r\n{}\r\n", " ".repeat(0x10000));
-    // The server may answer and close before it has taken everything.
+    // The server may answer and close before it has read everything.
     for _ in 0..20 {
         if socket.write_all(chunk.as_bytes()).await.is_err() {
             break;
@@ -96,7 +97,7 @@ async fn a_client_refused_before_its_body_was_read_still_reads_why() {
     let mut socket = TcpStream::connect(&app.address).await.unwrap();
     socket.write_all(post_head(length, "Connection: close").as_bytes()).await.unwrap();
     for half in 0..2 {
-        // A reader that is slow to send: by now, a server that closes without reading on has done so.
+        // The client sends slowly: a server that closes without reading the rest has closed by now.
         tokio::time::sleep(Duration::from_millis(100)).await;
         socket.write_all(&vec![b' '; length / 2]).await.unwrap_or_else(|error| panic!("half {half}: {error}"));
     }

@@ -1,11 +1,11 @@
-//! Checks the daily budget: what is counted, and that a spent one answers with the sources alone.
+//! Checks the daily budget: the costs that count, and that a spent budget answers with the sources alone.
 
 use serde_json::{Value, json};
 
 use crate::support::app::spawn_with_fakes;
 use crate::support::fake_gemini::{error, gate, text_event};
 use crate::support::problem::{assert_answer_status, assert_problem};
-use crate::support::stream::{names, text};
+use crate::support::stream::{event_names, joined_text};
 use crate::support::wait::within;
 
 #[tokio::test]
@@ -25,9 +25,9 @@ async fn a_spent_budget_answers_with_the_sources_alone() {
     assert_eq!(answer["usage"], Value::Null);
     assert_eq!(answer["cited"], json!([]));
     let events = app.ask_stream("How?").await.all_events().await;
-    assert_eq!(names(&events), ["sources", "token", "done"]);
-    assert!(text(&events).starts_with(sentence));
-    assert_eq!(gemini.sent(":streamGenerateContent").len(), 2, "the model is not asked any more");
+    assert_eq!(event_names(&events), ["sources", "token", "done"]);
+    assert!(joined_text(&events).starts_with(sentence));
+    assert_eq!(gemini.requests_to(":streamGenerateContent").len(), 2, "the model is not asked any more");
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use crate::support::app::{spawn_app, spawn_with_fakes};
 use crate::support::fake_gemini::{FakeGemini, Reply, error, finish_event, gate, text_event, whole_answer};
 use crate::support::fake_qdrant::{Behaviour, FakeQdrant};
 use crate::support::problem::{assert_answer, assert_answer_status, assert_problem};
-use crate::support::stream::{names, text};
+use crate::support::stream::{event_names, joined_text};
 
 #[tokio::test]
 async fn sources_come_first_then_tokens_then_done() {
@@ -25,7 +25,7 @@ async fn sources_come_first_then_tokens_then_done() {
     }
     assert!(!head.contains("content-encoding"), "{head}");
     let events = stream.remaining_events().await;
-    assert_eq!(names(&events), ["sources", "token", "token", "done"]);
+    assert_eq!(event_names(&events), ["sources", "token", "token", "done"]);
     let source = &events[0].data["sources"][0];
     assert_eq!(source["number"], 1);
     assert_eq!(source["title"], "Page 1");
@@ -52,7 +52,7 @@ async fn json_is_the_same_answer_in_one_object() {
     let events = app.ask_stream("How?").await.all_events().await;
     assert_eq!(status, 200);
     assert_eq!(answer["response"], "Hello [1].");
-    assert_eq!(answer["response"], text(&events));
+    assert_eq!(answer["response"], joined_text(&events));
     assert_eq!(answer["sources"], events[0].data["sources"]);
     let mut done = events.last().unwrap().data.clone();
     for key in ["status", "cited", "finish_reason", "model", "usage"] {
@@ -104,7 +104,7 @@ async fn a_refusal_is_marked_and_its_mark_is_taken_out() {
 #[tokio::test]
 async fn a_question_without_passages_does_not_ask_the_model() {
     let gemini = FakeGemini::start().await;
-    let qdrant = FakeQdrant::with(Behaviour { points: Vec::new(), ..Behaviour::default() }).await;
+    let qdrant = FakeQdrant::start_with(Behaviour { points: Vec::new(), ..Behaviour::default() }).await;
     let app = spawn_app(&gemini, &qdrant, &[]).await;
     let answer = app.ask_json("How?").await;
     assert_answer_status(&answer, "not_in_docs");
@@ -115,9 +115,9 @@ async fn a_question_without_passages_does_not_ask_the_model() {
         assert_eq!(answer[key], Value::Null, "{key}");
     }
     assert_eq!(answer["timings"]["first_token_ms"], Value::Null);
-    assert!(gemini.sent(":streamGenerateContent").is_empty());
+    assert!(gemini.requests_to(":streamGenerateContent").is_empty());
     let events = app.ask_stream("How?").await.all_events().await;
-    assert_eq!(names(&events), ["sources", "token", "done"]);
+    assert_eq!(event_names(&events), ["sources", "token", "done"]);
 }
 
 #[tokio::test]

@@ -1,4 +1,5 @@
-//! Checks that a dead dependency fails fast after a while, and that one which comes back is used again.
+//! Checks that a dead dependency fails fast after a while, and that a dependency which comes back is used
+//! again.
 
 use serde_json::json;
 

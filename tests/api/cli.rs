@@ -1,4 +1,4 @@
-//! Checks the binary as a process: its exit codes, `--help`, and what `check` prints.
+//! Checks the binary as a process: its exit codes, `--help`, and the output of `check`.
 
 use std::time::Duration;
 
@@ -45,7 +45,7 @@ async fn wrong_settings_end_with_64_and_name_the_variable() {
 #[tokio::test]
 async fn a_dependency_that_stays_out_of_reach_ends_with_69() {
     let gemini = FakeGemini::start().await.url();
-    // No port that another test could be given.
+    // A port that no other test can get.
     let nobody = "http://127.0.0.1:1".to_owned();
     let settings = |gemini: &str, qdrant: &str| {
         let names = ["GOOGLE_GEMINI_BASE_URL", "QDRANT_URL", "GEMINI_API_KEY"];
@@ -53,7 +53,7 @@ async fn a_dependency_that_stays_out_of_reach_ends_with_69() {
     };
     for (settings, named) in [(settings(&gemini, &nobody), "Qdrant"), (settings(&nobody, &nobody), "Gemini")] {
         let mut config = Config::serve(&Vars::from_iter(settings)).unwrap();
-        // The binary waits for 30 s and has no setting for that, so this is its start without its process.
+        // The binary waits for 30 s and has no setting for that, so this test starts the app without a process.
         config.start_patience = Duration::ZERO;
         let error = within(App::build(config)).await.unwrap_err();
         assert_eq!(docent::cli::exit_code(&error), 69, "{error}");
@@ -78,7 +78,7 @@ async fn check_prints_the_settings_that_serve_would_use() {
         sparse: vec!["bm25".into()],
         ..Behaviour::default()
     };
-    let qdrant = FakeQdrant::with(behaviour).await;
+    let qdrant = FakeQdrant::start_with(behaviour).await;
     let (base, url) = (gemini.url(), qdrant.url());
     let variables = [
         ("GEMINI_API_KEY", "AIza-secret"),
@@ -103,7 +103,7 @@ async fn check_prints_the_settings_that_serve_would_use() {
         assert!(output.contains(part), "no {part:?} in:\n{output}");
     }
     assert!(!output.contains("secret"), "{output}");
-    assert_eq!(gemini.sent(":embedContent")[0].body["taskType"], "RETRIEVAL_DOCUMENT");
+    assert_eq!(gemini.requests_to(":embedContent")[0].body["taskType"], "RETRIEVAL_DOCUMENT");
     // Vectors of another model point elsewhere.
     let elsewhere: Vec<f32> = (0..DIMENSIONS).map(|i| if i % 2 == 0 { 1.0 } else { -1.0 }).collect();
     for _ in 0..3 {

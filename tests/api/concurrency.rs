@@ -1,12 +1,12 @@
-//! Checks the permits for answers: a full server sheds, many answers stream at once, none leaves anything
-//! behind.
+//! Checks the permits for answers: a full server sheds, many answers stream at once, and no answer leaves
+//! anything behind.
 
 use serde_json::json;
 
 use crate::support::app::{read_json, spawn_with_fakes};
 use crate::support::fake_gemini::{finish_event, gate, text_event};
 use crate::support::problem::assert_problem;
-use crate::support::stream::text;
+use crate::support::stream::joined_text;
 use crate::support::wait::{eventually, within};
 
 #[tokio::test]
@@ -31,11 +31,11 @@ async fn a_full_server_still_answers_health_ready_and_metrics() {
     let (app, gemini, _) = spawn_with_fakes(&[("MAX_STREAMS", "2")]).await;
     let (one, mut first) = app.open_gated_stream(&gemini).await;
     let (two, mut second) = app.open_gated_stream(&gemini).await;
-    let asked = gemini.sent(":embedContent").len();
+    let asked = gemini.requests_to(":embedContent").len();
     for _ in 0..20 {
         assert_eq!(app.ask(&json!({"query": "x"})).await.status(), 503);
     }
-    assert_eq!(gemini.sent(":embedContent").len(), asked, "a question that is shed costs nothing");
+    assert_eq!(gemini.requests_to(":embedContent").len(), asked, "a question that is shed costs nothing");
     for path in ["/health", "/ready", "/metrics"] {
         assert_eq!(app.get(path).await.status(), 200, "{path}");
     }
@@ -43,7 +43,7 @@ async fn a_full_server_still_answers_health_ready_and_metrics() {
         chunks.send(text_event("Hi")).unwrap();
         chunks.send(finish_event("STOP")).unwrap();
         drop(chunks);
-        assert_eq!(text(&stream.remaining_events().await), "Hi");
+        assert_eq!(joined_text(&stream.remaining_events().await), "Hi");
     }
 }
 
@@ -69,7 +69,7 @@ async fn hundreds_of_answers_stream_at_once() {
     }
     drop(gates);
     for stream in &mut streams {
-        assert_eq!(text(&stream.remaining_events().await), "Hi");
+        assert_eq!(joined_text(&stream.remaining_events().await), "Hi");
     }
 }
 
@@ -89,7 +89,7 @@ async fn a_crowd_that_comes_and_goes_gets_its_own_answers_and_leaves_no_permit_t
             1 => {
                 let mut stream = app.ask_stream(&query).await;
                 if stream.head().await.starts_with("http/1.1 200") {
-                    assert_eq!(text(&stream.remaining_events().await), format!("{nonce} [1]."));
+                    assert_eq!(joined_text(&stream.remaining_events().await), format!("{nonce} [1]."));
                 }
             }
             2 => drop(app.ask_stream(&query).await),

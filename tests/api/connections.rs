@@ -1,4 +1,5 @@
-//! Checks single connections: heads that are slow, too large or no HTTP, idle ones, and pipelined requests.
+//! Checks single connections: heads that are slow, too large or no HTTP, idle connections, and pipelined
+//! requests.
 
 use std::time::Duration;
 

@@ -19,8 +19,8 @@ const NO_DEADLINES: &[(&str, &str)] = &[
     ("READY_INTERVAL", "1h"),
 ];
 
-/// Asks for a form of answer, without reading the answer.
-async fn ask(app: &TestApp, accept: &str) -> TcpStream {
+/// Sends a question for a form of answer, without reading the answer.
+async fn send_question(app: &TestApp, accept: &str) -> TcpStream {
     let mut socket = TcpStream::connect(&app.address).await.unwrap();
     let body = json!({"query": "How?"}).to_string();
     let request = post_head(body.len(), &format!("Accept: {accept}")) + &body;
@@ -33,27 +33,27 @@ async fn a_reader_who_leaves_ends_the_work_at_every_stage_in_both_forms() {
     let (app, gemini, qdrant) = spawn_with_fakes(NO_DEADLINES).await;
     for accept in ["application/json", "text/event-stream"] {
         gemini.on_embed(Reply::Silence);
-        let reader = ask(&app, accept).await;
+        let reader = send_question(&app, accept).await;
         eventually(async || gemini.open_streams() == 1).await;
         drop(reader);
         within(gemini.wait_until_closed()).await;
 
         qdrant.change(|behaviour| behaviour.frozen = true);
-        let reader = ask(&app, accept).await;
+        let reader = send_question(&app, accept).await;
         eventually(async || qdrant.open_searches() == 1).await;
         drop(reader);
         eventually(async || qdrant.open_searches() == 0).await;
         qdrant.change(|behaviour| behaviour.frozen = false);
 
         gemini.on_generate(Reply::Silence);
-        let reader = ask(&app, accept).await;
+        let reader = send_question(&app, accept).await;
         eventually(async || gemini.open_streams() == 1).await;
         drop(reader);
         within(gemini.wait_until_closed()).await;
 
         let (chunks, reply) = gate();
         gemini.on_generate(reply);
-        let reader = ask(&app, accept).await;
+        let reader = send_question(&app, accept).await;
         eventually(async || gemini.open_streams() == 1).await;
         chunks.send(text_event("Hi")).unwrap();
         drop(reader);
@@ -69,7 +69,8 @@ async fn a_reader_who_reads_nothing_is_dropped_together_with_its_answer() {
     gemini.on_generate(reply);
     let stream = app.open_narrow_stream(&json!({"query": "How?"})).await;
     eventually(async || gemini.open_streams() == 1).await;
-    // Each of these takes six bytes on the wire, so that the answer exceeds what sockets buffer.
+    // Each of these characters takes six bytes on the wire, so that the answer exceeds the buffers of the
+    // sockets.
     for _ in 0..40 {
         chunks.send(text_event(&"\u{1}".repeat(20_000))).unwrap();
     }

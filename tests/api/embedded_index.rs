@@ -1,4 +1,5 @@
-//! Checks the embedded index: what a search finds, and that its generations survive every end of their writer.
+//! Checks the embedded index: the results of a search, and that a published generation survives every end of a
+//! writer.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -17,7 +18,7 @@ use crate::support::word_vector::word_vector;
 
 const SIZE: usize = 128;
 const MODEL: &str = "test-words";
-/// Variable that names the folder of a helper process, and how many points it writes.
+/// Variable with the folder of a helper process, and the number of points that the process writes.
 const HELPER: &str = "DOCENT_TEST_BUILD";
 
 /// Makes a dense vector in which texts with common words are alike.
@@ -164,7 +165,7 @@ async fn a_writer_that_is_dropped_or_killed_leaves_the_current_generation() {
     helper.0.wait().unwrap();
     assert_eq!(search(&open(data.path()).await, "words", 20, Filter::new()).await, ["Page 0"]);
 
-    // The lock died with its holder, and the next build clears away what it left.
+    // The lock ended with its holder, and the next build removes the folder that the holder left.
     build(data.path(), &[("second words", json!({})), ("more", json!({}))]);
     assert_eq!(open(data.path()).await.description().points, 2);
     build(data.path(), &[("third", json!({}))]);
@@ -207,7 +208,7 @@ impl Helper {
         Self(command.spawn().unwrap(), data.to_owned())
     }
 
-    /// Waits until it has flushed points.
+    /// Waits until the process has flushed points.
     async fn wait_for_points(&self) {
         within(async {
             while !self.1.join("flushed").exists() {

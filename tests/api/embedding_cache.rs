@@ -11,8 +11,8 @@ async fn a_cached_embedding_is_not_asked_for_again() {
     for _ in 0..3 {
         assert_eq!(app.ask_json("How?").await.0, 200);
     }
-    assert_eq!(gemini.sent(":embedContent").len(), 1);
+    assert_eq!(gemini.requests_to(":embedContent").len(), 1);
     gemini.on_embed(error(500, "INTERNAL", json!([])));
     assert_eq!(app.ask_json("How else?").await.0, 200);
-    assert_eq!(gemini.sent(":embedContent").len(), 3, "another question has another embedding");
+    assert_eq!(gemini.requests_to(":embedContent").len(), 3, "another question has another embedding");
 }

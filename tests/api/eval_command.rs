@@ -1,4 +1,4 @@
-//! Checks the binary's `eval`: what it measures and how it ends.
+//! Checks the binary's `eval`: its measures and its exit codes.
 
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;

@@ -1,4 +1,4 @@
-//! Checks when the second model answers, and that one that does not exist stops the start.
+//! Checks when the second model answers, and that a second model that does not exist stops the start.
 
 use docent::app::App;
 use docent::config::Config;
@@ -17,15 +17,17 @@ async fn the_second_model_answers_if_the_first_has_not_begun() {
     let settings = [("GENERATIVE_MODEL_FALLBACK", "gemini-other"), ("FIRST_TOKEN_TIMEOUT", "2s")];
     let (app, gemini, _) = spawn_with_fakes(&settings).await;
     for first in [busy(), gone(), Reply::Silence] {
-        let before = gemini.sent(":streamGenerateContent").len();
+        let before = gemini.requests_to(":streamGenerateContent").len();
         gemini
             .on_generate(first)
             .on_generate(Reply::Chunks(vec![text_without_model("Hi"), finish_without_model()]));
         let answer = within(app.ask_json("How?")).await;
         assert_answer(&answer, "Hi");
         assert_eq!(answer.1["model"], "gemini-other");
-        let asked: Vec<String> =
-            gemini.sent(":streamGenerateContent")[before..].iter().map(|sent| sent.path.clone()).collect();
+        let asked: Vec<String> = gemini.requests_to(":streamGenerateContent")[before..]
+            .iter()
+            .map(|sent| sent.path.clone())
+            .collect();
         assert_eq!(asked.len(), 2, "{asked:?}");
         assert!(asked[0].contains("gemini-3.5-flash-lite:") && asked[1].contains("gemini-other:"), "{asked:?}");
         within(gemini.wait_until_closed()).await;
@@ -36,10 +38,10 @@ async fn the_second_model_answers_if_the_first_has_not_begun() {
     gemini.on_generate(gone()).on_generate(busy());
     assert_problem(&app.ask_json("How?").await, 503, "upstream_busy");
     // After the first word there is no second model.
-    let before = gemini.sent(":streamGenerateContent").len();
+    let before = gemini.requests_to(":streamGenerateContent").len();
     gemini.on_generate(Reply::Chunks(vec![text_event("Hi")]));
     assert_problem(&app.ask_json("How?").await, 502, "answer_truncated");
-    assert_eq!(gemini.sent(":streamGenerateContent").len(), before + 1);
+    assert_eq!(gemini.requests_to(":streamGenerateContent").len(), before + 1);
 }
 
 /// Makes an event with text that does not name the model.

@@ -1,4 +1,4 @@
-//! Checks what Gemini is sent: the key in its header alone, the prompt, the parameters.
+//! Checks the requests to Gemini: the key in its header alone, the prompt, the parameters.
 
 use serde_json::json;
 
@@ -9,14 +9,14 @@ use crate::support::fake_gemini::DIMENSIONS;
 async fn the_key_is_sent_in_its_header_and_nowhere_else() {
     let (app, gemini, _) = spawn_with_fakes(&[]).await;
     app.ask_json("How?").await;
-    let sent = gemini.all_sent();
+    let sent = gemini.all_requests();
     assert!(sent.iter().any(|sent| sent.method == "GET"), "the start looks the models up");
     for sent in sent {
         assert_eq!(sent.headers["x-goog-api-key"], "AIza-test-key");
         assert!(!sent.path.contains("AIza") && !sent.body.to_string().contains("AIza"));
         assert!(!sent.headers.contains_key("authorization"));
     }
-    let embed = &gemini.sent(":embedContent")[0];
+    let embed = &gemini.requests_to(":embedContent")[0];
     assert!(embed.path.ends_with("/v1beta/models/gemini-embedding-001:embedContent"));
     assert_eq!(embed.body["taskType"], "RETRIEVAL_QUERY");
     assert_eq!(embed.body["outputDimensionality"], DIMENSIONS);
@@ -32,7 +32,7 @@ async fn the_prompt_carries_history_page_selection_and_numbered_passages() {
         "top_k": 2,
     });
     assert_eq!(app.ask(&body).await.status(), 200);
-    let sent = &gemini.sent(":streamGenerateContent")[0];
+    let sent = &gemini.requests_to(":streamGenerateContent")[0];
     assert!(
         sent.path.ends_with("/v1beta/models/gemini-3.5-flash-lite:streamGenerateContent?alt=sse"),
         "{}",
@@ -58,6 +58,6 @@ async fn the_prompt_carries_history_page_selection_and_numbered_passages() {
         assert!(config.get(key).is_none(), "{key} was sent: {config}");
     }
     let embedded =
-        gemini.sent(":embedContent")[0].body["content"]["parts"][0]["text"].as_str().unwrap().to_owned();
+        gemini.requests_to(":embedContent")[0].body["content"]["parts"][0]["text"].as_str().unwrap().to_owned();
     assert!(embedded.contains("And then?") && embedded.contains("marked words"), "{embedded}");
 }

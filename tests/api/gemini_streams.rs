@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::support::app::spawn_with_fakes;
 use crate::support::fake_gemini::{Reply, event, finish_event, gate, text_event};
 use crate::support::problem::assert_answer;
-use crate::support::stream::text;
+use crate::support::stream::joined_text;
 use crate::support::wait::within;
 
 #[tokio::test]
@@ -21,12 +21,13 @@ async fn a_byte_order_mark_costs_nothing() {
     let (_, answer) = app.ask_json("How?").await;
     assert_eq!(answer["response"], "Hi");
     assert_eq!(answer["finish_reason"], "stop");
-    assert_eq!(gemini.sent(":streamGenerateContent").len(), 1);
+    assert_eq!(gemini.requests_to(":streamGenerateContent").len(), 1);
 }
 
 #[tokio::test]
 async fn a_finish_reason_that_comes_too_early_loses_no_words() {
-    // Without text a finish reason would be waited on for a quarter of this; after text the wait is far longer.
+    // After a finish reason without text, the wait would be a quarter of this; after text the wait is far
+    // longer.
     let (app, gemini, _) = spawn_with_fakes(&[("FIRST_TOKEN_TIMEOUT", "2s")]).await;
     let (chunks, mut stream) = app.open_gated_stream(&gemini).await;
     let early = |text: &str| {
@@ -40,9 +41,9 @@ async fn a_finish_reason_that_comes_too_early_loses_no_words() {
     chunks.send(early("[1].")).unwrap();
     drop(chunks);
     let events = stream.remaining_events().await;
-    assert_eq!(text(&events), "[1].");
+    assert_eq!(joined_text(&events), "[1].");
     assert_eq!(events.last().unwrap().outcome(), "stop");
-    assert_eq!(gemini.sent(":streamGenerateContent").len(), 1);
+    assert_eq!(gemini.requests_to(":streamGenerateContent").len(), 1);
 }
 
 #[tokio::test]
@@ -84,7 +85,7 @@ fn any_split_on_the_wire_gives_the_same_answer() {
         gemini
             .on_generate(Reply::Chunks(cuts.windows(2).map(|pair| wire[pair[0]..pair[1]].to_vec()).collect()));
         let events = runtime.block_on(async { app.ask_stream("How?").await.all_events().await });
-        prop_assert_eq!(text(&events), "Grüße, 世界 [1]🦀 `a[9]` ");
+        prop_assert_eq!(joined_text(&events), "Grüße, 世界 [1]🦀 `a[9]` ");
         Ok(())
     });
     outcome.unwrap();

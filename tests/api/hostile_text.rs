@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::support::app::spawn_with_fakes;
 use crate::support::fake_gemini::whole_answer;
-use crate::support::stream::{names, text};
+use crate::support::stream::{event_names, joined_text};
 
 /// Texts that try to be more than text.
 const HOSTILE: &[&str] = &[
@@ -45,7 +45,7 @@ async fn no_hostile_text_leaves_its_place_in_the_prompt() {
             "page": {"url": hostile, "title": hostile, "selection": hostile},
         });
         assert_eq!(app.ask(&body).await.status(), 200, "{hostile:?}");
-        let sent = gemini.sent(":streamGenerateContent").pop().unwrap().body;
+        let sent = gemini.requests_to(":streamGenerateContent").pop().unwrap().body;
         let system = sent["systemInstruction"]["parts"][0]["text"].as_str().unwrap();
         assert!(!system.contains(hostile) || *hostile == "[NOT_IN_DOCS]", "{hostile:?} became a rule");
         let contents = sent["contents"].as_array().unwrap();
@@ -104,10 +104,10 @@ async fn the_text_of_a_model_or_a_passage_cannot_forge_an_event() {
         qdrant.change(|behaviour| behaviour.points = vec![json!({"text": hostile, "title": hostile})]);
         gemini.on_generate(whole_answer(&["Hi ", hostile, " [1]"]));
         let events = app.ask_stream("How?").await.all_events().await;
-        let names = names(&events);
+        let names = event_names(&events);
         let [first, tokens @ .., last] = &names[..] else { panic!("{names:?}") };
         assert_eq!((*first, *last), ("sources", "done"), "{hostile:?}");
         assert!(tokens.iter().all(|name| *name == "token"), "{names:?}");
-        assert_eq!(text(&events), format!("Hi {hostile} [1]"));
+        assert_eq!(joined_text(&events), format!("Hi {hostile} [1]"));
     }
 }

@@ -1,4 +1,4 @@
-//! Checks the binary's `index`: what it prints and how it ends.
+//! Checks the binary's `index`: its output and its exit codes.
 
 use std::process::Stdio;
 

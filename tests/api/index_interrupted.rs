@@ -124,7 +124,7 @@ async fn a_second_run_into_the_same_folder_is_refused() {
         let refused = fixture.run().await.unwrap_err().to_string();
         assert!(refused.contains(&fixture.data().display().to_string()), "{refused}");
         assert!(refused.contains("another process is indexing"), "{refused}");
-        answer.send(embeddings(&fixture.gemini.sent(BATCH)[1].body)).unwrap();
+        answer.send(embeddings(&fixture.gemini.requests_to(BATCH)[1].body)).unwrap();
         drop(answer);
     });
     assert_eq!(first.unwrap().embedded, 150);
@@ -148,8 +148,8 @@ async fn a_run_that_is_killed_leaves_the_old_index_and_is_continued_by_the_next(
         run.kill().await.unwrap();
         assert!(finds_old_page(&fixture).await, "{kind:?}");
         if kind == Kind::Remote {
-            // The killed run left its note behind, which would become stale with time; here the test makes it
-            // so.
+            // The killed run left its note behind, which would become stale with time; here the test makes the
+            // note stale.
             let refused = fixture.run().await.unwrap_err().to_string();
             assert!(refused.contains("another run is writing into collection \"docs\""), "{refused}");
             let note = json!({"process": "killed", "at": 0});
@@ -231,7 +231,7 @@ async fn an_index_of_another_version_is_refused_with_advice() {
         }
         let sentence = fixture.start_refusal().await;
         assert!(sentence.contains("index version 1") && sentence.contains("run docent index"), "{sentence}");
-        // The advice of the sentence must work.
+        // The advice in the sentence must work.
         if kind == Kind::Remote {
             let refused = fixture.run().await.unwrap_err().to_string();
             assert!(refused.contains("QDRANT_COLLECTION_NAME"), "{refused}");

@@ -1,4 +1,5 @@
-//! Checks what is found in an index that a run wrote: the same in both kinds, at once, in every language.
+//! Checks the passages found in an index that a run wrote: equal in both kinds, found at once, in every
+//! language.
 
 use docent::chat::Passage;
 use docent::config::Config;

@@ -1,4 +1,4 @@
-//! Checks a run that writes an index, of either kind: what is embedded, what is kept, and what is stored.
+//! Checks a run that writes an index, of either kind: the passages that are embedded, kept and stored.
 
 use docent::docs::Root;
 use docent::retrieval::INDEX_VERSION;

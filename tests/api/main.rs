@@ -7,61 +7,64 @@
 //! the fakes.
 //!
 //! - [`health`]: checks `GET /health` and `GET /ready`.
-//! - [`startup`]: checks what stops the start, with which sentence, and what does not.
+//! - [`startup`]: checks the faults that stop the start, each with its sentence, and the faults that do not.
 //! - [`shutdown`]: checks that a server which is asked to stop finishes its open answers within the grace, and
 //!   takes no new work.
-//! - [`cli`]: checks the binary as a process: its exit codes, `--help`, and what `check` prints.
+//! - [`cli`]: checks the binary as a process: its exit codes, `--help`, and the output of `check`.
 //! - [`demo`]: checks `docent demo`: its offline answers, and the pages that its citations lead to.
 //! - [`chat`]: checks `POST /chat` in both of its forms: the order of events, the one JSON object, the marks
 //!   of a refusal.
-//! - [`bad_requests`]: checks the problem that each wrong request gets, and that it names the fields that are
-//!   wrong.
+//! - [`bad_requests`]: checks the problem that each wrong request gets, and that the problem names the wrong
+//!   fields.
 //! - [`body_bounds`]: checks that a body is bounded in size and in time, and that a client whose body is
-//!   refused can read why.
-//! - [`connections`]: checks single connections: heads that are slow, too large or no HTTP, idle ones, and
-//!   pipelined requests.
+//!   refused can read the reason.
+//! - [`connections`]: checks single connections: heads that are slow, too large or no HTTP, idle connections,
+//!   and pipelined requests.
 //! - [`disconnects`]: checks that a reader who leaves or stops reading ends the work for its answer, at every
 //!   stage.
 //! - [`backpressure`]: checks that a slow reader slows the model down instead of filling memory.
-//! - [`concurrency`]: checks the permits for answers: a full server sheds, many answers stream at once, none
-//!   leaves anything behind.
+//! - [`concurrency`]: checks the permits for answers: a full server sheds, many answers stream at once, and no
+//!   answer leaves anything behind.
 //! - [`heartbeat`]: checks that a silent stream is kept open with comment lines.
 //! - [`deadlines`]: checks the deadlines of each stage and of the whole answer.
 //! - [`faults`]: checks the fault matrix: every fault of every stage's dependency ends in one clear way for
 //!   the client.
 //! - [`retries`]: checks which failures are tried again, how often and when.
-//! - [`circuit_breaker`]: checks that a dead dependency fails fast after a while, and that one which comes
-//!   back is used again.
-//! - [`fallback`]: checks when the second model answers, and that one that does not exist stops the start.
-//! - [`budget`]: checks the daily budget: what is counted, and that a spent one answers with the sources
-//!   alone.
+//! - [`circuit_breaker`]: checks that a dead dependency fails fast after a while, and that a dependency which
+//!   comes back is used again.
+//! - [`fallback`]: checks when the second model answers, and that a second model that does not exist stops the
+//!   start.
+//! - [`budget`]: checks the daily budget: the costs that count, and that a spent budget answers with the
+//!   sources alone.
 //! - [`rate_limit`]: checks the rate limit of each client, behind proxies and without.
 //! - [`embedding_cache`]: checks that the embedding of a repeated question is taken from the cache.
-//! - [`gemini_requests`]: checks what Gemini is sent: the key in its header alone, the prompt, the parameters.
+//! - [`gemini_requests`]: checks the requests to Gemini: the key in its header alone, the prompt, the
+//!   parameters.
 //! - [`gemini_streams`]: checks how the events of Gemini become an answer: thoughts, early finish reasons,
 //!   bounds, any split on the wire.
-//! - [`qdrant_search`]: checks what a remote index is asked over gRPC, and what is read from its payloads.
+//! - [`qdrant_search`]: checks the queries to a remote index over gRPC, and the passages that are read from its
+//!   payloads.
 //! - [`hostile_text`]: checks that text from outside stays text: in the prompt, in links and among events.
 //! - [`security_headers`]: checks the headers that keep a browser from guessing types, running scripts and
 //!   framing pages.
 //! - [`cors`]: checks which origins may read a response.
 //! - [`static_files`]: checks the files that a browser loads, the widget on any site and the demo page: CORS,
 //!   caching, compression.
-//! - [`metrics`]: checks `GET /metrics`: who may read it, what it counts, and its labels.
+//! - [`metrics`]: checks `GET /metrics`: its token, its counts and its labels.
 //! - [`request_log`]: checks the one log line of each request: its fields, its ids, and that nothing from
 //!   outside forges a line.
-//! - [`embedded_index`]: checks the embedded index: what a search finds, and that its generations survive
-//!   every end of their writer.
-//! - [`indexing`]: checks a run that writes an index, of either kind: what is embedded, what is kept, and what
-//!   is stored.
-//! - [`index_command`]: checks the binary's `index`: what it prints and how it ends.
+//! - [`embedded_index`]: checks the embedded index: the results of a search, and that a published generation
+//!   survives every end of a writer.
+//! - [`indexing`]: checks a run that writes an index, of either kind: the passages that are embedded, kept and
+//!   stored.
+//! - [`index_command`]: checks the binary's `index`: its output and its exit codes.
 //! - [`index_interrupted`]: checks runs that are refused, cut off or killed: the index answers all the while,
 //!   and the next run goes on.
-//! - [`index_search`]: checks what is found in an index that a run wrote: the same in both kinds, at once, in
-//!   every language.
-//! - [`eval_command`]: checks the binary's `eval`: what it measures and how it ends.
-//! - [`soak`]: runs chaos: mixed load against the binary while its dependencies break at random and its
-//!   readers come and go.
+//! - [`index_search`]: checks the passages found in an index that a run wrote: equal in both kinds, found at
+//!   once, in every language.
+//! - [`eval_command`]: checks the binary's `eval`: its measures and its exit codes.
+//! - [`soak`]: runs a mixed load against the binary while its dependencies break at random and its readers come
+//!   and go.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 

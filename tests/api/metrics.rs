@@ -1,4 +1,4 @@
-//! Checks `GET /metrics`: who may read it, what it counts, and its labels.
+//! Checks `GET /metrics`: its token, its counts and its labels.
 
 use serde_json::json;
 

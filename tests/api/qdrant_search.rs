@@ -1,4 +1,4 @@
-//! Checks what a remote index is asked over gRPC, and what is read from its payloads.
+//! Checks the queries to a remote index over gRPC, and the passages that are read from its payloads.
 
 use qdrant_client::qdrant::{condition, query, vector_input};
 use serde_json::json;
@@ -8,7 +8,7 @@ use crate::support::fake_gemini::{DIMENSIONS, FakeGemini};
 use crate::support::fake_qdrant::{Behaviour, FakeQdrant};
 
 async fn spawn_with_qdrant(behaviour: Behaviour, settings: &[(&str, &str)]) -> (TestApp, FakeQdrant) {
-    let (gemini, qdrant) = (FakeGemini::start().await, FakeQdrant::with(behaviour).await);
+    let (gemini, qdrant) = (FakeGemini::start().await, FakeQdrant::start_with(behaviour).await);
     let app = spawn_app(&gemini, &qdrant, settings).await;
     (app, qdrant)
 }

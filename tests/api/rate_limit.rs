@@ -30,7 +30,7 @@ async fn a_client_that_asks_too_often_learns_when_to_come_back_and_others_are_se
     assert_eq!(ask_through(&app, "2001:db8::1").await.0, 200);
     assert_eq!(ask_through(&app, "2001:db8::2:1").await.0, 200);
     assert_eq!(ask_through(&app, "2001:db8:0:0:ffff::3").await.0, 429, "one network of 64 bits is one client");
-    assert_eq!(gemini.sent(":embedContent").len(), 5, "a refused question costs nothing");
+    assert_eq!(gemini.requests_to(":embedContent").len(), 5, "a refused question costs nothing");
     let response = app.http.get(app.url("/health")).header("x-forwarded-for", "203.0.113.7");
     assert_eq!(response.send().await.unwrap().status(), 200, "only questions count");
     let problem = app.http.post(app.url("/chat")).header("x-forwarded-for", "203.0.113.7");

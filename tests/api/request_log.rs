@@ -13,7 +13,7 @@ use crate::support::wait::{eventually, within};
 /// Starts the binary, which logs in a format.
 async fn start_logging(format: &str) -> (Binary, FakeGemini, FakeQdrant) {
     let gemini = FakeGemini::start().await;
-    let qdrant = FakeQdrant::with(Behaviour::default()).await;
+    let qdrant = FakeQdrant::start_with(Behaviour::default()).await;
     let server = Binary::serve(&gemini.url(), &qdrant.url(), &[("LOG_FORMAT", format)]).await;
     (server, gemini, qdrant)
 }

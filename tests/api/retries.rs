@@ -16,8 +16,8 @@ async fn a_call_that_fails_twice_and_then_works_is_no_failure() {
         gemini.on_generate(error(503, "UNAVAILABLE", json!([])));
     }
     assert_answer(&app.ask_json("How?").await, "Hello [1].");
-    assert_eq!(gemini.sent(":embedContent").len(), 3);
-    assert_eq!(gemini.sent(":streamGenerateContent").len(), 3);
+    assert_eq!(gemini.requests_to(":embedContent").len(), 3);
+    assert_eq!(gemini.requests_to(":streamGenerateContent").len(), 3);
 }
 
 #[tokio::test]
@@ -43,10 +43,10 @@ async fn a_fault_before_the_first_token_is_retried_once() {
     held_open.send(finish_event("STOP")).unwrap();
     let first = first.into_iter().chain([("STOP without text on an open connection", reply)]);
     for (name, reply) in first {
-        let before = gemini.sent(":streamGenerateContent").len();
+        let before = gemini.requests_to(":streamGenerateContent").len();
         gemini.on_generate(reply);
         assert_eq!(app.ask_for_last_event("How?").await.outcome(), "stop", "{name}");
-        assert_eq!(gemini.sent(":streamGenerateContent").len(), before + 2, "{name}");
+        assert_eq!(gemini.requests_to(":streamGenerateContent").len(), before + 2, "{name}");
     }
     gemini
         .on_generate(Reply::Chunks(vec![finish_event("STOP")]))

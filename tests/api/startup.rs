@@ -1,4 +1,4 @@
-//! Checks what stops the start, with which sentence, and what does not.
+//! Checks the faults that stop the start, each with its sentence, and the faults that do not.
 
 use docent::app::App;
 use docent::config::Config;
@@ -57,7 +57,7 @@ async fn a_gemini_that_is_busy_or_offers_no_models_route_does_not_stop_the_start
 
 /// Returns the sentence with which the server refuses to start.
 async fn start_refusal(behaviour: Behaviour, settings: &[(&str, &str)]) -> String {
-    let (gemini, qdrant) = (FakeGemini::start().await, FakeQdrant::with(behaviour).await);
+    let (gemini, qdrant) = (FakeGemini::start().await, FakeQdrant::start_with(behaviour).await);
     let config = Config::serve(&production_vars(&gemini, &qdrant, settings)).unwrap();
     match within(App::build(config)).await {
         Err(StartError::Settings(sentence)) => sentence,

@@ -1,8 +1,8 @@
 //! Checks the fault matrix: every fault of every stage's dependency ends in one clear way for the client.
 //!
 //! Each row runs twice, as JSON and as a stream, on a server of its own. These things hold for each run: there
-//! is one terminal event, which says whether and when to come back; the upstream connection closes; the
-//! client's bytes hold no secret and no internal text; the next question is answered once the fault is gone.
+//! is one terminal event, which says if and when to come back; the upstream connection closes; the client's
+//! bytes hold no secret and no internal text; the next question is answered once the fault is gone.
 //!
 //! A failing run is reported by its name, after all others have run. `FAULT='embed: 429 per day'` runs one row,
 //! and `FAULT=refused` the rows of this name at all stages:
@@ -30,8 +30,7 @@ use crate::support::faulty_proxy::{Fault, FaultyProxy};
 use crate::support::wait::{PATIENCE, eventually, within};
 use rows::MATRIX;
 
-/// Texts that must never reach a client: keys, upstream's words and addresses, and the names of what Docent is
-/// made of.
+/// Texts that must never reach a client: keys, upstream's words and addresses, and the names of Docent's parts.
 const SECRETS: &[&str] = &[
     "AIza",
     "qdrant-key",
@@ -63,7 +62,7 @@ enum Stage {
     Generate,
 }
 
-/// Names what brings a fault about.
+/// Names the cause of a fault.
 enum Cause {
     /// The connection to the dependency of the stage.
     Connection(Fault),
@@ -73,7 +72,7 @@ enum Cause {
     Qdrant(fn(&mut Behaviour)),
 }
 
-/// Names what a problem says about coming back: `retryable`, `retry_after` and `Retry-After`.
+/// Names the advice of a problem on coming back: `retryable`, `retry_after` and `Retry-After`.
 #[derive(Debug, Clone, Copy)]
 enum Retry {
     No,
@@ -117,7 +116,7 @@ impl Row {
         format!("{}: {}", format!("{:?}", self.stage).to_lowercase(), self.fault)
     }
 
-    /// Returns the deadlines that this row needs short, because it waits for one of them.
+    /// Returns the deadlines that must be short in this row, because the row waits for one of them.
     fn short_deadlines(&self) -> &'static [&'static str] {
         let times_out = matches!(self.end, End::Fails { code: "upstream_timeout", .. });
         match self.stage {
@@ -128,7 +127,7 @@ impl Row {
         }
     }
 
-    /// Returns the method of Gemini that this row is about.
+    /// Returns the method of Gemini that this row tests.
     fn method(&self) -> &'static str {
         if self.stage == Stage::Embed { ":embedContent" } else { ":streamGenerateContent" }
     }
@@ -163,7 +162,7 @@ impl Rig {
         Self { app, gemini, qdrant, to_gemini, to_qdrant }
     }
 
-    /// Brings a fault about; returns the number of scripted answers of Gemini.
+    /// Causes a fault; returns the number of scripted answers of Gemini.
     async fn break_stage(&self, row: &Row, cause: Cause) -> Option<usize> {
         match (row.stage, cause) {
             (Stage::Retrieve, Cause::Connection(fault)) => self.to_qdrant.break_for("", fault).await,
@@ -275,11 +274,11 @@ async fn run(row: &Row, form: &str) -> Duration {
     }
     within(rig.gemini.wait_until_closed()).await;
     if let Some(scripted) = scripted {
-        let asked = rig.gemini.sent(row.method()).len();
+        let asked = rig.gemini.requests_to(row.method()).len();
         let passed = matches!(row.end, End::Finishes(_)) && asked == scripted + 1;
         assert!(asked == scripted || passed, "{asked} calls of {}", row.method());
     }
-    // A connection on which an answer came whole may be kept for the next one; a broken one may not.
+    // A connection may be kept after a whole answer, and may not be kept after a broken one.
     let broken = if row.stage == Stage::Retrieve { &rig.to_qdrant } else { &rig.to_gemini };
     let open = || if breaks_connection { broken.open_connections() } else { 0 };
     eventually(async || rig.app.app.permits.taken() + open() == 0).await;

@@ -1,8 +1,7 @@
-//! Runs chaos: mixed load against the binary while its dependencies break at random and its readers come and
-//! go.
+//! Runs a mixed load against the binary while its dependencies break at random and its readers come and go.
 //!
-//! `tests/soak.sh` runs it for ten minutes; among the other tests it takes ten seconds. `SOAK_SECONDS` and
-//! `SOAK_SEED` set its length and its dice, `DOCENT_BIN` another binary.
+//! `tests/soak.sh` runs the load for ten minutes; among the other tests it takes ten seconds. `SOAK_SECONDS`
+//! sets the length, `SOAK_SEED` the seed of the dice, and `DOCENT_BIN` another binary.
 
 mod world;
 
@@ -60,7 +59,7 @@ async fn no_answer_is_lost_or_left_open_whatever_breaks() {
     tasks.spawn({
         let (world, peak) = (Arc::clone(&world), Arc::clone(&peak));
         async move {
-            while !world.stopped() {
+            while !world.is_stopped() {
                 let (memory, files) = world.memory_and_files();
                 let mut peak = peak.lock().await;
                 *peak = (peak.0.max(memory), peak.1.max(files));
@@ -92,7 +91,7 @@ async fn no_answer_is_lost_or_left_open_whatever_breaks() {
         question.json(&json!({"query": "How? nonce-last-one"})).send().await.unwrap().status() == 200
     })
     .await;
-    // Connections that are left are kept for the next question; once cut, all of them must go.
+    // The remaining connections are kept for the next question; once they are cut, all must go.
     world.heal().await;
     eventually(async || world.memory_and_files().1 <= start.1 + 4).await;
     let (end, peak) = (world.memory_and_files(), *peak.lock().await);

@@ -22,7 +22,7 @@ pub(super) const LONGEST: Duration = Duration::from_secs(25);
 /// Memory that may be kept after the load: allocators and pools do not give everything back.
 pub(super) const KEPT_BYTES: u64 = 32 << 20;
 
-/// Rolls dice, which fall alike for the same seed.
+/// Rolls dice; the same seed gives the same numbers.
 pub(super) struct Dice(pub(super) u64);
 
 impl Dice {
@@ -58,7 +58,7 @@ pub(super) struct Counts {
 }
 
 /// Adds one to a counter.
-pub(super) fn count(counter: &AtomicU64) {
+pub(super) fn increment(counter: &AtomicU64) {
     counter.fetch_add(1, Ordering::SeqCst);
 }
 
@@ -76,7 +76,7 @@ impl World {
             ("ANSWER_TIMEOUT", "5s"),
             ("WRITE_TIMEOUT", "1s"),
             ("READY_INTERVAL", "1s"),
-            // As in examples/deploy: what the C library keeps for itself after a burst would hide a leak.
+            // As in examples/deploy: memory that the C library keeps after a burst would hide a leak.
             ("MALLOC_ARENA_MAX", "2"),
             ("MALLOC_TRIM_THRESHOLD_", "262144"),
         ];
@@ -93,7 +93,7 @@ impl World {
         }
     }
 
-    pub(super) fn stopped(&self) -> bool {
+    pub(super) fn is_stopped(&self) -> bool {
         self.stop.load(Ordering::SeqCst)
     }
 
@@ -126,7 +126,7 @@ impl World {
             Fault::Bytes(b"HTTP/1.1 200 OK\r\n\r\nx"),
             Fault::Refuse,
         ];
-        while !self.stopped() {
+        while !self.is_stopped() {
             let fault = wire_faults[dice.roll(6) as usize];
             match dice.roll(8) {
                 0 => self.to_gemini.break_for(":embedContent", fault).await,
@@ -141,7 +141,7 @@ impl World {
                     }
                 }
             }
-            count(&self.counts.faults);
+            increment(&self.counts.faults);
             tokio::time::sleep(Duration::from_millis(100 + dice.roll(400))).await;
             self.heal().await;
             tokio::time::sleep(Duration::from_millis(100 + dice.roll(400))).await;
@@ -158,10 +158,10 @@ impl World {
     /// Runs one reader after another, each of a random kind.
     pub(super) async fn run_readers(&self, number: u64, mut dice: Dice) {
         let mut question = 0;
-        while !self.stopped() {
+        while !self.is_stopped() {
             question += 1;
             let nonce = format!("nonce-{number:03}{:05}", question % 100_000);
-            count(&self.counts.requests);
+            increment(&self.counts.requests);
             let began = Instant::now();
             match dice.roll(8) {
                 0..=2 => self.read(&nonce, "application/json", began).await,
@@ -193,7 +193,7 @@ impl World {
         let response = String::from_utf8(bytes).unwrap();
         let (head, body) = response.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{nonce}: {response:?}"));
         let streams = head.contains("text/event-stream");
-        let text = if streams { text_of(body) } else { body.to_owned() };
+        let text = if streams { joined_text(body) } else { body.to_owned() };
         for (at, _) in text.match_indices("nonce-") {
             assert!(text[at..].starts_with(nonce), "{nonce} got another's words: {response}");
         }
@@ -202,10 +202,10 @@ impl World {
         let failed = if streams { body.contains("event: error\n") } else { !head.starts_with("HTTP/1.1 200") };
         assert!(failed || body.contains("\"finish_reason\""), "{nonce}: {response}");
         match (failed, body.contains("\"code\":\"overloaded\"")) {
-            (false, _) => count(&self.counts.answered),
-            (true, true) => count(&self.counts.shed),
+            (false, _) => increment(&self.counts.answered),
+            (true, true) => increment(&self.counts.shed),
             (true, false) => {
-                count(&self.counts.failed);
+                increment(&self.counts.failed);
                 self.counts.slowest.fetch_max(began.elapsed().as_millis() as u64, Ordering::SeqCst);
             }
         }
@@ -213,7 +213,7 @@ impl World {
 
     /// Leaves in the middle of an answer, after reading nothing for a while.
     async fn leave(&self, nonce: &str, dice: &mut Dice) {
-        count(&self.counts.left);
+        increment(&self.counts.left);
         let Some(mut socket) = self.open(nonce, "text/event-stream").await else { return };
         if dice.roll(2) == 0 {
             let _ = socket.write_all(b"\nstray").await;
@@ -271,7 +271,7 @@ impl World {
 }
 
 /// Returns the texts of the `token` events of a stream, joined.
-fn text_of(stream: &str) -> String {
+fn joined_text(stream: &str) -> String {
     let tokens = stream.split("event: token\ndata: ").skip(1);
     let token = |frame: &str| serde_json::from_str::<Value>(frame.lines().next()?).ok();
     tokens.filter_map(token).filter_map(|token| token["text"].as_str().map(str::to_owned)).collect()

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::support::fake_gemini::{FakeGemini, gate};
 use crate::support::fake_qdrant::FakeQdrant;
-use crate::support::stream::{Event, Stream, names};
+use crate::support::stream::{Event, Stream, event_names};
 use crate::support::wait::within;
 
 /// Holds a server under test, and a client.
@@ -118,7 +118,7 @@ impl TestApp {
     pub async fn ask_for_last_event(&self, query: &str) -> Event {
         let mut events = self.ask_stream(query).await.all_events().await;
         assert_eq!(events[0].name, "sources");
-        let terminals = names(&events).into_iter().filter(|name| ["done", "error"].contains(name));
+        let terminals = event_names(&events).into_iter().filter(|name| ["done", "error"].contains(name));
         assert_eq!(terminals.count(), 1, "{events:?}");
         events.pop().unwrap()
     }

@@ -19,7 +19,7 @@ pub fn docent(arguments: &[&str], variables: &[(&str, &str)]) -> (Command, tempf
     (command, folder)
 }
 
-/// Runs the binary to its end; returns its exit code, and what it printed to stdout and then to stderr.
+/// Runs the binary to its end; returns its exit code, and its output to stdout and then to stderr.
 pub async fn run_to_end(arguments: &[&str], variables: &[(&str, &str)]) -> (Option<i32>, String) {
     let (mut command, _folder) = docent(arguments, variables);
     let Output { status, stdout, stderr } = within(command.output()).await.unwrap();
@@ -71,17 +71,17 @@ impl Binary {
         Self::start(&["serve"], &[&services, settings].concat()).await
     }
 
-    /// Returns the lines of its log so far.
+    /// Returns the lines of the binary's log so far.
     pub fn log_lines(&self) -> Vec<String> {
         self.log.lock().unwrap().clone()
     }
 
-    /// Returns the lines of its log so far as objects, where it logs JSON.
+    /// Returns the lines of the binary's log so far as objects, if the binary logs JSON.
     pub fn log_events(&self) -> Vec<Value> {
         self.log_lines().iter().map(|line| serde_json::from_str(line).expect(line)).collect()
     }
 
-    /// Waits until `count` lines of its log hold `part`, and returns them as objects.
+    /// Waits until `count` lines of the binary's log hold `part`, and returns them as objects.
     pub async fn wait_for_log(&self, part: &str, count: usize) -> Vec<Value> {
         let mut found = Vec::new();
         eventually(async || {

@@ -83,7 +83,7 @@ impl FakeGemini {
         Self { address, state }
     }
 
-    /// Returns its address, as `http://host:port`.
+    /// Returns the fake's address, as `http://host:port`.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
@@ -126,7 +126,7 @@ impl FakeGemini {
     }
 
     /// Returns the requests to a method, in order.
-    pub fn sent(&self, method: &str) -> Vec<SentRequest> {
+    pub fn requests_to(&self, method: &str) -> Vec<SentRequest> {
         self.state.sent.lock().unwrap().iter().filter(|sent| sent.path.contains(method)).cloned().collect()
     }
 
@@ -137,7 +137,7 @@ impl FakeGemini {
             let arrived = self.state.arrived.notified();
             tokio::pin!(arrived);
             arrived.as_mut().enable();
-            if self.sent(method).len() >= count {
+            if self.requests_to(method).len() >= count {
                 return;
             }
             arrived.await;
@@ -145,7 +145,7 @@ impl FakeGemini {
     }
 
     /// Returns all requests, in order.
-    pub fn all_sent(&self) -> Vec<SentRequest> {
+    pub fn all_requests(&self) -> Vec<SentRequest> {
         self.state.sent.lock().unwrap().clone()
     }
 

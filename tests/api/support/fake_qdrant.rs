@@ -24,7 +24,7 @@ pub struct FakeQdrant {
     state: Arc<Shared>,
 }
 
-/// Describes what the fake holds and how it behaves; a test may change it at any time.
+/// Describes the contents and the behaviour of the fake; a test may change both at any time.
 #[derive(Clone)]
 pub struct Behaviour {
     /// Names of the collections; the first one has the points.
@@ -39,11 +39,11 @@ pub struct Behaviour {
     pub sparse_order: Vec<u64>,
     /// Vector of every point.
     pub vector: Vec<f32>,
-    /// Refuses BM25 documents, as a server before 1.15 does.
+    /// True to refuse BM25 documents, as a server before 1.15 does.
     pub no_inference: bool,
-    /// Code that all queries fail with.
+    /// Code with which all queries fail.
     pub query_error: Option<Code>,
-    /// Leaves queries unanswered for ever.
+    /// True to leave queries unanswered for ever.
     pub frozen: bool,
 }
 
@@ -100,11 +100,11 @@ struct Service(Arc<Shared>);
 impl FakeQdrant {
     /// Starts a fake with three points and an unnamed dense vector.
     pub async fn start() -> Self {
-        Self::with(Behaviour::default()).await
+        Self::start_with(Behaviour::default()).await
     }
 
-    /// Starts a fake that behaves like this.
-    pub async fn with(behaviour: Behaviour) -> Self {
+    /// Starts a fake with this behaviour.
+    pub async fn start_with(behaviour: Behaviour) -> Self {
         let state = Arc::new(Shared {
             behaviour: Mutex::new(behaviour),
             open_searches: AtomicUsize::new(0),
@@ -115,12 +115,12 @@ impl FakeQdrant {
         Self { url, state }
     }
 
-    /// Returns its address, as `http://host:port`.
+    /// Returns the fake's address, as `http://host:port`.
     pub fn url(&self) -> String {
         self.url.clone()
     }
 
-    /// Changes how it behaves from now on.
+    /// Changes the fake's behaviour from now on.
     pub fn change(&self, change: impl FnOnce(&mut Behaviour)) {
         change(&mut self.state.behaviour.lock().unwrap());
     }
@@ -130,19 +130,19 @@ impl FakeQdrant {
         self.state.open_searches.load(Ordering::SeqCst)
     }
 
-    /// Returns the batches of queries it was sent, in order.
+    /// Returns the batches of queries that the fake was sent, in order.
     pub fn batches(&self) -> Vec<QueryBatchPoints> {
         self.state.batches.lock().unwrap().clone()
     }
 
-    /// Returns the `api-key` headers it was sent, in order.
+    /// Returns the `api-key` headers that the fake was sent, in order.
     pub fn api_keys(&self) -> Vec<Option<String>> {
         self.state.api_keys.lock().unwrap().clone()
     }
 }
 
 impl Service {
-    /// Records the key of a request and returns how to behave.
+    /// Records the key of a request, and returns the behaviour.
     fn behaviour<T>(&self, request: &Request<T>) -> Behaviour {
         let key = request.metadata().get("api-key").map(|key| key.to_str().unwrap().to_owned());
         self.0.api_keys.lock().unwrap().push(key);

@@ -10,11 +10,11 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
-/// Names what happens to a connection.
+/// Names a fault of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// The connection is refused; where a part of the first line is named, the connections after the next such
-    /// request.
+    /// The connection is refused. If the fault names a part of the first line, only connections after the next
+    /// such request are refused.
     Refuse,
     /// The connection opens and is closed.
     Close,
@@ -63,7 +63,7 @@ impl FaultyProxy {
         Self { address, state }
     }
 
-    /// Returns its address, as `http://host:port`.
+    /// Returns the proxy's address, as `http://host:port`.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
@@ -90,7 +90,7 @@ impl FaultyProxy {
         self.state.open.load(Ordering::SeqCst)
     }
 
-    /// Counts the connections that were open and are not any more.
+    /// Counts the connections that have been closed.
     pub fn closed_connections(&self) -> usize {
         self.state.closed.load(Ordering::SeqCst)
     }

@@ -8,7 +8,7 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::Server;
 use tonic::{Response, Status};
 
-/// Names what a method of a fake returns.
+/// Names the result of a fake's method.
 pub type Answer<T> = Result<Response<T>, Status>;
 
 /// Serves `service` on a free port of the loopback and returns its address, as `http://host:port`.

@@ -28,7 +28,7 @@ pub enum Kind {
     Remote,
 }
 
-/// Holds what a run of indexing needs.
+/// Holds the pages, the fakes and the settings of a run of indexing.
 pub struct IndexFixture {
     pub kind: Kind,
     pub gemini: FakeGemini,
@@ -77,7 +77,7 @@ impl IndexFixture {
         self.data.path().join("index")
     }
 
-    /// Returns the variables that lead to its servers or its folder.
+    /// Returns the variables that lead to the fixture's servers or folder.
     pub fn variables(&self) -> Vec<(&'static str, String)> {
         let place = match self.kind {
             Kind::Embedded => ("DOCENT_DATA", self.data().display().to_string()),
@@ -125,13 +125,13 @@ impl IndexFixture {
         run(job, &mut RunProgress::Silent, stop).await
     }
 
-    /// Returns what Gemini was asked to embed, a batch for each call.
+    /// Returns the requests for embeddings that Gemini got, a batch for each call.
     pub fn batches(&self) -> Vec<Vec<Value>> {
-        let sent = self.gemini.sent(":batchEmbedContents");
+        let sent = self.gemini.requests_to(":batchEmbedContents");
         sent.into_iter().map(|sent| sent.body["requests"].as_array().unwrap().clone()).collect()
     }
 
-    /// Builds the state that `serve` would answer from.
+    /// Builds the state from which `serve` would answer.
     pub async fn app(&self) -> Arc<App> {
         App::build(Config::serve(&self.vars()).unwrap()).await.unwrap()
     }
@@ -163,7 +163,7 @@ pub async fn search(app: &App, text: &str, filter: &[(&str, &str)]) -> Vec<Passa
     index.search(Search { text: text.to_owned(), vector, top_k: 20, filter }).await.unwrap()
 }
 
-/// Takes over what has changed in the index, as the background check of `/ready` does.
+/// Applies the changes of the index, as the background check of `/ready` does.
 pub async fn refresh(index: &Index) {
     index.refresh(index.ping().await.unwrap().as_ref()).await;
 }

@@ -1,5 +1,5 @@
-//! Holds what the tests share: the server under test, the client that reads it, and the fakes that it depends
-//! on.
+//! Holds the parts that the tests share: the server under test, the client that reads it, and the fakes that it
+//! depends on.
 
 #[macro_use]
 pub mod grpc;

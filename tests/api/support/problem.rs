@@ -18,7 +18,7 @@ pub fn assert_answer((status, answer): &(u16, Value), response: &str) {
     assert_eq!(answer["response"], response, "the text of {answer:#}");
 }
 
-/// Checks that an answer came, and how it ended.
+/// Checks that an answer came, with this status.
 #[track_caller]
 pub fn assert_answer_status((status, answer): &(u16, Value), expected: &str) {
     assert_eq!(*status, 200, "the status of {answer:#}");

@@ -119,12 +119,12 @@ fn parse_event(frame: &str) -> Event {
 }
 
 /// Returns the names of events, in order.
-pub fn names(events: &[Event]) -> Vec<&str> {
+pub fn event_names(events: &[Event]) -> Vec<&str> {
     events.iter().map(|event| event.name.as_str()).collect()
 }
 
 /// Returns the texts of the `token` events, joined.
-pub fn text(events: &[Event]) -> String {
+pub fn joined_text(events: &[Event]) -> String {
     let tokens = events.iter().filter(|event| event.name == "token");
     tokens.map(|event| event.data["text"].as_str().unwrap()).collect()
 }

@@ -1,4 +1,4 @@
-//! Waits for what must come, and fails with the caller's line when it does not.
+//! Waits for a condition that must come true, and fails with the caller's line if it does not.
 
 use std::panic::Location;
 use std::time::Duration;

@@ -37,7 +37,7 @@ pub(super) struct Collection {
 
 impl Collection {
     pub(super) fn new(request: q::CreateCollection) -> Result<Self, Status> {
-        // The log is never read and so is small.
+        // The log is small, because it is never read.
         let wal = edge::WalOptions { segment_capacity: 1024 * 1024, ..Default::default() };
         let mut config = EdgeConfigBuilder::new().wal_options(wal);
         let dense = match request.vectors_config.clone().and_then(|vectors| vectors.config) {

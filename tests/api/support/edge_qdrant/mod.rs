@@ -59,7 +59,7 @@ impl EdgeQdrant {
         Self { url, state }
     }
 
-    /// Returns its address, as `http://host:port`.
+    /// Returns the server's address, as `http://host:port`.
     pub fn url(&self) -> String {
         self.url.clone()
     }
@@ -74,7 +74,7 @@ impl EdgeQdrant {
         lock(&self.state).upserts_left = Some(count);
     }
 
-    /// Ends what [`EdgeQdrant::fail_after_upserts`] began.
+    /// Ends the failures that [`EdgeQdrant::fail_after_upserts`] began.
     pub fn recover(&self) {
         let mut state = lock(&self.state);
         (state.upserts_left, state.down) = (None, false);

@@ -214,7 +214,7 @@ async fn a_server_that_is_cut_off_answers_nothing_until_it_recovers() {
     server.recover();
     assert_eq!(count(&client, Filter::default()).await.unwrap(), 21);
     let calls = server.calls();
-    // The client asked twice for what failed.
+    // The client repeated each failed call once.
     assert_eq!((calls.methods["upsert_points"], calls.methods["count"], calls.points), (4, 3, 21));
 }
 
