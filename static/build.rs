@@ -5,8 +5,8 @@
 //! as they are written. Only the copy inside the binary is squeezed, here, so `cargo build` needs no Node.
 //!
 //! Squeezing is worth this script because the readers of a site download the widget, and plain gzip would have
-//! them download 24.2 kB instead of 15.0 kB. The price is a parser and a minifier (oxc): about 90 s of CPU
-//! time in a cold build. The demo page is served as it is written, for people who look at how it works.
+//! them download 24.2 kB instead of 15.0 kB. The price is a parser and a minifier (oxc): about 90 s of CPU time
+//! in a cold build. The demo page is served as it is written, for people who want to read its source.
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -43,7 +43,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 ///
 /// # Errors
 ///
-/// The file cannot be read or written, or its syntax is wrong; the message names it.
+/// The file cannot be read or written, or its syntax is wrong; the message names the file.
 fn write_squeezed(from: &Path, kind: SourceType, to: &Path) -> Result<(), Box<dyn Error>> {
     let in_file = |cause: &str| format!("{}: {cause}", from.display());
     let source = squeeze_templates(&fs::read_to_string(from)?).map_err(in_file)?;

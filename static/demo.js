@@ -1,7 +1,8 @@
 /**
- * Runs the inspector of the demo page: puts itself between the widget and the server, and shows what passes.
+ * Runs the inspector of the demo page, which stands between the widget and the server and shows each request
+ * and its response.
  *
- * Shows all that comes from the server as text.
+ * Everything from the server is shown as text.
  *
  * @typedef {{ embed_ms: number, retrieve_ms: number, first_token_ms: number | null, total_ms: number }} Timings
  * @typedef {{ prompt_tokens: number, completion_tokens: number }} Usage
@@ -55,7 +56,7 @@ const view = {
 const formatMs = (ms) => ms.toFixed(ms < 10 ? 1 : 0);
 
 /**
- * Reads the filter as it was typed, or says what is wrong with it.
+ * Parses the filter that was typed, or returns the fault as a sentence.
  * @returns {{ filter?: object, wrong?: string }}
  */
 function parseFilter() {
@@ -65,7 +66,7 @@ function parseFilter() {
     const filter = JSON.parse(text);
     if (filter && typeof filter === "object" && !Array.isArray(filter)) return { filter };
   } catch {
-    // The message below says so.
+    // The message below reports it.
   }
   return { wrong: 'filter must be a JSON object, such as {"version": "2.x"}; it was left out.' };
 }
@@ -85,7 +86,7 @@ function applySettings(init) {
 const quoteForShell = (text) => `'${text.replaceAll("'", "'\\''")}'`;
 
 /**
- * Asks the server for the widget, and shows what passes.
+ * Sends the widget's request to the server, and shows the request and the response.
  * @param {RequestInfo | URL} url @param {RequestInit} [given]
  */
 async function fetchAndInspect(url, given = {}) {
@@ -220,7 +221,7 @@ function showTimings({ timings, model, usage, status, finish_reason: finish, req
   view.facts.textContent = [...facts, `request ${id}`].filter(Boolean).join(" · ");
 }
 
-/** Shows a banner where no model is asked, or the server cannot answer. */
+/** Shows a banner if no model is asked, or if the server cannot answer. */
 async function showReadiness() {
   const banner = findElement("banner", HTMLElement);
   const ready = await fetch("/ready")

@@ -9,7 +9,7 @@
 /// :is(b)` is not `.a:is(b)`), between values, and around `+` and `-` (`calc(1px + 2px)`).
 pub(crate) fn squeeze_css(css: &str) -> String {
     let mut squeezed = String::with_capacity(css.len());
-    // `last` is the first character of the last token, so that an escaped or quoted sign parts nothing.
+    // `last` is the first character of the last token, so that an escaped or quoted sign separates nothing.
     let (mut rest, mut last) = (css.trim_ascii(), '{');
     while let Some(first) = rest.chars().next() {
         let after = skip_separator(rest);
@@ -43,8 +43,9 @@ fn skip_separator(css: &str) -> &str {
     }
 }
 
-/// Shortens a run of white space and comments between two tokens to nothing where one of the tokens parts them,
-/// else to a space. A run that is one comment alone becomes an empty comment, since `.a/**/.b` is not `.a .b`.
+/// Shortens a run of white space and comments between two tokens to nothing if one of the tokens separates by
+/// itself, else to a space. A run that is one comment alone becomes an empty comment, since `.a/**/.b` is not
+/// `.a .b`.
 fn separator_between(last: char, run: &str, after: &str) -> &'static str {
     let next = after.chars().next().unwrap_or('}');
     let is_comment = run.starts_with("/*") && run.find("*/").is_some_and(|end| end + 2 == run.len());

@@ -17,7 +17,8 @@
   const TEXT_FIELDS = "input, select, textarea, [contenteditable]";
   /**
    * Words that a page shows before a reader opens the chat. All others are in `widget/words.js`, which is
-   * fetched with the chat: a page whose reader never asks must not pay for them. Both have the same languages.
+   * fetched with the chat: a page whose reader never asks must not load them. Both files have the same
+   * languages.
    * @type {Record<string, Record<string, string>>}
    */
   const FIRST_WORDS = {
@@ -106,13 +107,13 @@
     #loadStatus = this.#createBubble("p", "loading", () => {});
     #navbarButton = document.createElement("button");
     #selection = "";
-    /** Takes all listeners off the page when the element leaves it. */
+    /** Removes all listeners from the page when the element leaves the page. */
     #listenersAbort = new AbortController();
     /** @type {Promise<Panel> | undefined} */
     #panelLoading;
     /** @type {Panel | undefined} */
     #panel;
-    /** True while a key is down that was pressed in the chat. */
+    /** True while a key that was pressed in the chat is down. */
     #isChatKey = false;
     /** Sends the questions; a page may replace it. @type {typeof window.fetch} */
     fetch = (...request) => window.fetch(...request);
@@ -300,7 +301,7 @@
       const opener = target instanceof Element && target.closest("[data-docent-open]");
       const question = opener && opener.getAttribute("data-docent-open");
       if (!opener || event.defaultPrevented) return;
-      event.preventDefault(); // Neither a link nor another chat on the page follows the click too.
+      event.preventDefault(); // So that no link and no other chat on the page reacts to the click.
       void this.open({ question: question || "", selection: readSelection() });
     }
 
@@ -317,7 +318,7 @@
     }
   }
 
-  /** Returns the selected text of the main part of the page, clipped to what a request may hold. */
+  /** Returns the selected text of the main part of the page, clipped to the bound of a request. */
   function readSelection() {
     const selection = getSelection();
     const node = selection?.anchorNode;

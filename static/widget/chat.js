@@ -1,9 +1,9 @@
-/** Asks the server and reads its answer. Touches nothing of the page. */
+/** Sends questions to the server and reads the answers. Does not touch the page. */
 
 /** Longest silence of the server, which sends something every 15 s and ends an answer within 60 s. */
 const MAX_SILENCE_MS = 75_000;
 
-/** Parses server-sent events (WHATWG HTML §9.2.6), without the fields that serve reconnecting. */
+/** Parses server-sent events (WHATWG HTML §9.2.6), without the fields for reconnecting. */
 export class SseParser {
   #decoder = new TextDecoder(); // drops one BOM at the start
   #line = "";
@@ -35,13 +35,13 @@ export class SseParser {
 }
 
 /**
- * Returns the first `max` characters. Half a surrogate pair, which no JSON parser takes, becomes U+FFFD.
+ * Returns the first `max` characters. Half a surrogate pair, which JSON parsers refuse, becomes U+FFFD.
  * @param {string} text @param {number} max
  */
 export const clipText = (text, max) =>
   [...text.slice(0, 2 * max).replace(/\p{Surrogate}/gu, "\ufffd")].slice(0, max).join("");
 
-/** Returns the end of the conversation, as much of it as a request may hold. @param {Turn[]} turns */
+/** Returns the end of the conversation, within the bounds of a request. @param {Turn[]} turns */
 export const buildHistory = (turns) =>
   turns
     .filter(({ text, ending }) => text.trim() && !ending.problem)
@@ -52,7 +52,8 @@ export const buildHistory = (turns) =>
     .slice(-20);
 
 /**
- * Sends a question, shows the answer in `view` while it comes, and returns how it ended. Never throws.
+ * Sends a question, shows the answer in `view` while it comes, and returns the ending of the answer. Never
+ * throws.
  * @param {typeof fetch} send @param {string} url @param {object} request @param {AbortSignal} stop
  * @param {AnswerView} view @returns {Promise<Ending>}
  */

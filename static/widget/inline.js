@@ -1,7 +1,7 @@
 /** Renders the inside of a paragraph: emphasis, code, links, citations. */
 
 /**
- * Builds the pattern of what Markdown marks in a text. Its bounds keep bad input cheap.
+ * Builds the pattern of Markdown's marks inside a text. The bounds in the pattern keep bad input cheap.
  * @param {string} end Alternative to the closing mark of emphasis: empty, or the end of a text that grows.
  */
 const buildPattern = (end) =>
@@ -78,5 +78,8 @@ export function updateChildren(node, fresh) {
   for (const gone of old.slice(fresh.length)) gone.remove();
 }
 
-/** Returns true if two elements differ in their children alone. @param {Element} one @param {Element} other */
+/**
+ * Returns true if two elements are equal apart from their children.
+ * @param {Element} one @param {Element} other
+ */
 const isSameTag = (one, other) => one.cloneNode(false).isEqualNode(other.cloneNode(false));

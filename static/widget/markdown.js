@@ -1,9 +1,9 @@
 /**
  * Turns Markdown into nodes of the document while it is written, and never into a string of HTML.
  *
- * Reads the text line by line and leaves finished blocks untouched. Shows as much of an unfinished line as can
- * become nothing else. Takes a language model's Markdown more freely than CommonMark does: there is no indented
- * code, no HTML and no underlined heading, and two spaces are enough to nest a list.
+ * Reads the text line by line and leaves finished blocks untouched. Shows only the part of an unfinished line
+ * whose meaning is certain. Reads a language model's Markdown more freely than CommonMark does: there is no
+ * indented code, no HTML and no underlined heading, and two spaces are enough to nest a list.
  */
 
 import { renderInline, updateChildren } from "./inline.js";
@@ -12,7 +12,7 @@ import { renderInline, updateChildren } from "./inline.js";
 const MAX_DEPTH = 8;
 /** Longest piece of a paragraph or of code, in characters; each step lays out the last piece only. */
 const MAX_CHARS = 4000;
-/** Longest table body, in rows; a longer table is split likewise. */
+/** Longest table body, in rows; a longer table is split into several. */
 const MAX_ROWS = 100;
 
 const FENCE = /^( *)(`{3,99}|~{3,99}) *([^`]*)$/;
@@ -44,7 +44,7 @@ export class MarkdownWriter {
     this.#hooks = hooks;
   }
 
-  /** Adds text at the end and shows what is certain of it. @param {string} text */
+  /** Adds text at the end and shows the part whose meaning is certain. @param {string} text */
   appendText(text) {
     const lines = (this.#line + text).split("\n");
     this.#line = lines.pop() ?? "";
@@ -54,14 +54,15 @@ export class MarkdownWriter {
     if (leaf && "isShown" in leaf && !leaf.isShown) this.#renderLeaf(leaf, true);
   }
 
-  /** Shows what is left and closes all that is open. No text may follow. */
+  /** Shows the rest of the text and closes all open blocks. No text may follow. */
   finishText() {
     if (this.#line) this.#takeLine(this.#line, true);
     this.#closeContainers(1);
   }
 
   /**
-   * Shows a line, or the beginning of one. Returns false if the beginning does not tell yet which block it is.
+   * Shows a line, or the beginning of one. Returns false if the beginning does not yet decide the kind of
+   * block.
    * @param {string} line @param {boolean} isWhole
    */
   #takeLine(line, isWhole) {
@@ -79,7 +80,7 @@ export class MarkdownWriter {
   }
 
   /**
-   * Decides where a line belongs, or returns null where its beginning does not tell yet.
+   * Decides to which blocks a line belongs; returns null if the beginning of the line does not yet decide that.
    * @param {string} line @param {boolean} isWhole @returns {LinePlan | null}
    */
   #planLine(line, isWhole) {
@@ -158,7 +159,7 @@ export class MarkdownWriter {
     return this.#innermost.node.appendChild(node);
   }
 
-  /** Opens a quote, or an item of the list at hand or of a new one. @param {RegExpExecArray | null} item */
+  /** Opens a quote, or an item of the current list or of a new list. @param {RegExpExecArray | null} item */
   #openContainer(item) {
     if (!item) {
       this.#stack.push({
@@ -311,7 +312,7 @@ const appendTablePart = (box, part) =>
   box.appendChild(createElement("table")).appendChild(createElement(part));
 
 /**
- * Names the block that a line is, without its marks of containers.
+ * Names the kind of block of a line whose marks of containers were removed.
  * @param {string} text @param {Leaf} leaf @param {boolean} isWhole @returns {LinePlan["kind"]}
  */
 function classifyLine(text, leaf, isWhole) {

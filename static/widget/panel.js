@@ -2,7 +2,7 @@
 
 import { askServer, buildHistory, clipText } from "./chat.js";
 import { renderInline } from "./inline.js";
-import "./markdown.js"; // Named here so that it is fetched beside turn.js, not after it.
+import "./markdown.js"; // Imported here so that it is fetched together with turn.js, not after it.
 import { STYLES } from "./styles.js";
 import { createButton, createElement, nameSource, TurnView } from "./turn.js";
 import { WORDS } from "./words.js";
@@ -104,7 +104,7 @@ export class Panel {
     if (this.isOpen) this.frame.close();
   }
 
-  /** Ends the answer that is being written, since the page goes, and saves what there is of it. */
+  /** Stops the answer that is being written, because the reader leaves the page, and saves its text so far. */
   leavePage() {
     if (!this.#answerAbort) return;
     this.#answerAbort.abort("left");
@@ -200,7 +200,7 @@ export class Panel {
   }
 
   /**
-   * Quotes the text that the next question is about; an empty one removes the quote.
+   * Quotes the text that the next question is about; an empty text removes the quote.
    * @param {string} selection
    */
   #quoteSelection(selection) {

@@ -2,7 +2,7 @@
 
 import { MarkdownWriter } from "./markdown.js";
 
-/** Most characters that one frame shows of an answer that comes all at once; the page goes on in between. */
+/** Most characters of an answer that one frame shows; the page stays responsive between the frames. */
 const MAX_FRAME_CHARS = 4000;
 
 /**
@@ -24,7 +24,7 @@ export const createButton = (text, onclick) =>
 export const nameSource = ({ title, section, url }) =>
   [title, section].filter(Boolean).join(" › ") || url;
 
-/** Creates a link to the web or to mail, and null for any other address. @param {string} href */
+/** Creates a link to a web or mail address; returns null for any other address. @param {string} href */
 function createLink(href) {
   const node = createElement("a", { href });
   if (!href || !/^(https?|mailto):$/.test(node.protocol)) return null;
@@ -33,7 +33,7 @@ function createLink(href) {
 }
 
 /**
- * Creates a link to a source, or a button where the source has no address: it shows the passage only.
+ * Creates a link to a source, or a button if the source has no address: the button only shows the passage.
  * @param {Source} source @param {string} className
  */
 function createSourceLink(source, className) {
@@ -136,7 +136,7 @@ export class TurnView {
   }
 
   /**
-   * Shows how the answer ended, and returns the sentence that says so.
+   * Shows the ending of the answer, and returns the sentence about it.
    * @param {Ending} ending @param {() => void} retry Asks the question again.
    */
   async showEnding(ending, retry) {

@@ -35,8 +35,8 @@ interface Problem {
 }
 
 /**
- * Describes how an answer ended: `done`, with a problem, or with a state of the widget, such as `stopped` or
- * `cut`.
+ * Describes the ending of an answer: `done`, with a problem, or with a state of the widget, such as `stopped`
+ * or `cut`.
  */
 interface Ending {
   done?: Done;
@@ -60,7 +60,7 @@ interface Opening {
   selection?: string;
 }
 
-/** Describes what the panel uses of the element. */
+/** Describes the members of the element that the panel uses. */
 interface DocentChat extends HTMLElement {
   words: Words;
   language: string;
@@ -80,7 +80,7 @@ interface MarkdownHooks {
   createLink(url: string): HTMLElement | null;
   /** Creates the link for `[n]`; null where there is no such source. */
   createCitation(number: number): HTMLElement | null;
-  /** Creates what stands above a block of code. */
+  /** Creates the caption above a block of code. */
   createCaption(language: string, readText: () => string): Node | string;
 }
 
@@ -88,7 +88,7 @@ interface MarkdownHooks {
 interface Container {
   node: HTMLElement;
   indent: number;
-  /** List at its end that may go on. */
+  /** List at the container's end that the next line may continue. */
   list: { node: HTMLElement; mark: string } | null;
 }
 
@@ -110,7 +110,7 @@ interface RowLeaf {
 interface CodeLeaf {
   kind: "code";
   node: HTMLElement;
-  /** Last part of the block, with room for so many more characters. */
+  /** Last part of the block, which takes so many more characters. */
   piece: HTMLElement;
   room: number;
   text: string;
@@ -129,9 +129,9 @@ interface TableLeaf {
 /** Holds the block that the next line may continue. */
 type Leaf = TextLeaf | RowLeaf | CodeLeaf | TableLeaf | null;
 
-/** Describes where a line belongs. */
+/** Describes the place of a line among the blocks. */
 interface LinePlan {
-  /** Containers that go on. */
+  /** Containers that the line continues. */
   depth: number;
   /** Items that the line opens, and quotes: null. */
   opens: (RegExpExecArray | null)[];

@@ -3,7 +3,7 @@
  *
  * Two places hold words of their own, for the same languages. `FIRST_WORDS` in `../widget.js` are on the page
  * before this file is fetched; `LABELS` in `examples/docusaurus/docusaurus-plugin-docent/index.mjs` repeat
- * `open`, as the plugin is built into a site without Docent at hand. Tests hold the three together.
+ * `open`, as the plugin is built into a site without Docent at hand. Tests compare the three places.
  *
  * @type {Record<string, Record<string, string>>}
  */

@@ -1,9 +1,9 @@
-// Runs axe, which finds what hinders readers with disabilities.
+// Runs axe, which finds barriers for readers with disabilities.
 
 import { readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 
-/** Returns what axe finds serious or critical on a page. @param {import("playwright-core").Page} page */
+/** Returns axe's serious and critical findings on a page. @param {import("playwright-core").Page} page */
 export async function findViolations(page) {
   const file = createRequire(import.meta.url).resolve("axe-core/axe.min.js");
   await page.evaluate(await readFile(file, "utf8"));

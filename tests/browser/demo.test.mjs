@@ -76,19 +76,19 @@ const readEventRows = (page) =>
   );
 
 /**
- * Joins the events of an answer to what a JSON answer has.
+ * Joins the events of an answer into the fields of a JSON answer.
  * @param {{ type: string | null, data: string | null }[]} all
  */
 function joinEvents(all) {
-  const of = (/** @type {string} */ wanted) =>
+  const pick = (/** @type {string} */ wanted) =>
     all.filter(({ type }) => type === wanted).map(({ data }) => JSON.parse(String(data)));
-  const [{ sources }] = of("sources");
-  const [{ status, cited }] = of("done");
-  const response = of("token").map(({ text }) => text);
+  const [{ sources }] = pick("sources");
+  const [{ status, cited }] = pick("done");
+  const response = pick("token").map(({ text }) => text);
   return { response: response.join(""), sources, status, cited };
 }
 
-/** Picks from a JSON answer what {@link joinEvents} returns. @param {any} answer */
+/** Picks the fields of a JSON answer that {@link joinEvents} returns. @param {any} answer */
 const pickAnswer = ({ response, sources, status, cited }) => ({ response, sources, status, cited });
 
 /** Unfolds the request and the response. @param {Page} page */
@@ -426,7 +426,7 @@ test("a question that the docs do not answer gets an answer that says so", async
   assert.match(await page.locator("#facts").innerText(), / · not_in_docs · /);
 });
 
-/** Tells light from dark for the page, the inspector and the chat. @param {Page} page */
+/** Returns the shade, light or dark, of the page, the inspector and the chat. @param {Page} page */
 const readShades = (page) =>
   page.evaluate(() => {
     const panel = document.querySelector("docent-chat")?.shadowRoot?.querySelector(".panel");

@@ -1,4 +1,5 @@
-// Declares what the plugin uses of Docusaurus, React and Node, so that it is checked without installing them.
+// Declares the parts of Docusaurus, React and Node that the plugin uses, so that the plugin is checked without
+// installing them.
 
 declare module "@docent/site-root";
 declare module "@docusaurus/router";

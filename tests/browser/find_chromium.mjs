@@ -1,5 +1,5 @@
-// Finds the Chromium that the browser tests drive. Run as a program, this prints its path, or the reason why
-// there is none.
+// Finds the Chromium that the browser tests drive. Run as a program, this file prints the path, or the reason
+// why no Chromium was found.
 
 import { accessSync, constants, realpathSync, statSync } from "node:fs";
 import { homedir } from "node:os";

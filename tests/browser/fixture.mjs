@@ -1,5 +1,5 @@
-// Starts what most test files share: a fake Gemini, the real binary over the handbook, a site of another
-// origin, and a browser.
+// Starts the parts that most test files share: a fake Gemini, the real binary over the handbook, a site of
+// another origin, and a browser.
 
 import { after, before } from "node:test";
 
@@ -13,7 +13,8 @@ import { locateWidget, recordEvents } from "./widget.mjs";
 export const QUESTION = "How do I allow my site to call Docent?";
 
 /**
- * Registers the hooks of a test file that start and stop everything, and returns the object that they fill.
+ * Registers the hooks of a test file that start and stop these parts, and returns the object that the hooks
+ * fill.
  *
  * @param {object} options
  * @param {string[]} [options.without] Flags of Playwright's to start Chromium without.

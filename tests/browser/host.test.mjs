@@ -25,7 +25,7 @@ test("an element that is moved keeps its looks, and opens as a dialog again", as
   assert.equal(await chat.dialog.evaluate((node) => node.matches(":modal")), true);
   await page.keyboard.press("Escape");
   await chat.host.evaluate((host) => host.remove());
-  await page.keyboard.press("Control+i"); // A page error would fail the test.
+  await page.keyboard.press("Control+i"); // An error in the page would fail the test.
 });
 
 test("a chat that is idle does not overwrite what another one on the page keeps", async (t) => {

@@ -15,7 +15,7 @@ export function createRandom(seed) {
 }
 
 /**
- * @typedef {object} Mischief Describes what happens to the answer of `POST /chat`.
+ * @typedef {object} Mischief Describes the damage to the answer of `POST /chat`.
  * @property {number} [seed] Cuts the answer into pieces of 1 to 7 bytes, at points that this number decides.
  * @property {number} [cutAfter] The connection breaks after so many bytes of the body.
  */
@@ -70,7 +70,7 @@ export async function startProxy(target, mischief = {}) {
 }
 
 /**
- * Forwards bytes of Docent to the reader, as the question's mischief says.
+ * Forwards bytes of Docent to the reader, with the damage of its question.
  *
  * @param {Buffer} bytes
  * @param {{ now: Mischief | null, cut: () => number, head: boolean, body: number }} question

@@ -1,4 +1,4 @@
-// Takes pictures of the widget, for people to look at: `DOCENT_BIN=… node screenshots.mjs FOLDER`.
+// Takes pictures of the widget for people: `DOCENT_BIN=… node screenshots.mjs FOLDER`.
 
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";

@@ -1,4 +1,5 @@
-// Tests the attributes, methods and events of `<docent-chat>`, and what the element reads from the page.
+// Tests the attributes, methods and events of `<docent-chat>`, and the settings that the element reads from the
+// page.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";

@@ -1,4 +1,4 @@
-// Measures what a reader downloads for the widget: every part, as the binary sends it.
+// Measures the download of the widget: the bytes of every part, as the binary sends it.
 
 import assert from "node:assert/strict";
 import { readdirSync } from "node:fs";

@@ -58,7 +58,7 @@ export function locateWidget(page) {
       const wanted = states.map((state) => `.state[data-state="${state}"]`).join(", ");
       await turns.last().locator(wanted).waitFor({ state: "attached" });
     },
-    /** Returns what the last turn says about its state, without the buttons there. */
+    /** Returns the text of the last turn's state, without the buttons there. */
     readState: () =>
       turns
         .last()

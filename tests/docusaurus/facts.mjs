@@ -1,6 +1,6 @@
-// Writes down how the installed packages treat tricky names: `slugs.json` has headings and the anchors that
-// github-slugger makes, `prefixes.json` has names of files and folders and the same names without their number.
-// Run `node facts.mjs` after an update of Docusaurus.
+// Records the results of the installed packages for tricky names: `slugs.json` has headings and the anchors
+// that github-slugger makes, `prefixes.json` has names of files and folders and the same names without their
+// number. Run `node facts.mjs` after an update of Docusaurus.
 
 import { writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
@@ -49,7 +49,7 @@ const HEADINGS = [
   "constructor",
   "__proto__",
   "&amp; &#38;",
-  // Blanks and signs that cannot be seen.
+  // Blanks and signs that are invisible.
   "a tab\there",
   "a line\nbreak",
   "a carriage\r\nreturn",
@@ -73,7 +73,7 @@ const HEADINGS = [
   "private \uE000 use",
   "replacement \uFFFD sign",
   "no character \uFFFF",
-  // Letters whose small form is special.
+  // Letters whose lower-case form is special.
   "İstanbul",
   "ISPARTA ı",
   "Straße",
@@ -139,7 +139,7 @@ const HEADINGS = [
   "€ £ ¥ ₹ ₿ ¢",
   "℃ ℉ ™ © ® ℠ № ℓ",
   "a ^ b ` c ´ d ¨ e ¯ f",
-  // Digits that are none.
+  // Characters that look like digits and are no decimal digits.
   "x² y³ z¹ H₂O",
   "① ② ⑳ ⓪ ❶",
   "Ⓐ ⓑ 🅰 🄰",

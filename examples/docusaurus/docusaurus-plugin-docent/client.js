@@ -1,4 +1,4 @@
-// Tells the chat the version and the language of the page, and moves the focus to a citation's heading.
+// Gives the chat the version and the language of the page, and moves the focus to a citation's heading.
 
 import globalData from "@generated/globalData";
 import i18n from "@generated/i18n";
@@ -8,7 +8,7 @@ import { buildFilter } from "./page.mjs";
 const [{ filter }] = Object.values(globalData["docusaurus-plugin-docent"]);
 const docs = globalData["docusaurus-plugin-content-docs"] ?? {};
 
-/** Moves the focus to the heading, so that the keyboard goes on from there. @param {string} hash */
+/** Moves the focus to the heading, so that the keyboard continues from there. @param {string} hash */
 function focusHeading(hash) {
   const heading = document.getElementById(decodeURIComponent(hash.slice(1)));
   if (!heading) return;
@@ -23,7 +23,7 @@ function focusHeading(hash) {
 export function onRouteDidUpdate({ location }) {
   if (location.state?.isCitation) focusHeading(location.hash);
   if (filter === false) return;
-  // Leaves other elements alone, which a page may have.
+  // Selects only the plugin's own element, because a page may have others.
   const chat = document.querySelector("body > docent-chat");
   const site = { docs, language: i18n.currentLocale, filter };
   chat?.setAttribute("filter", JSON.stringify(buildFilter(location.pathname, site)));

@@ -12,9 +12,9 @@ const { Joi } = require(require.resolve(validation, { paths: [here, process.cwd(
 const NAME = "docusaurus-plugin-docent";
 
 /**
- * Labels of the button in the navbar, by language. They repeat `open` of `FIRST_WORDS` in Docent's
- * `static/widget.js`, because a site is built without Docent at hand, and shows the button before the widget
- * comes. A test compares them.
+ * Labels of the button in the navbar, by language. The labels repeat `open` of `FIRST_WORDS` in Docent's
+ * `static/widget.js`, because a site is built without Docent at hand, and shows the button before the widget is
+ * loaded. A test compares both.
  */
 const LABELS = new Map([
   ["en", "Ask AI"],
@@ -25,10 +25,10 @@ const LABELS = new Map([
 /**
  * @typedef {string | number | boolean} Scalar
  *
- * @typedef {object} Options Describes what a site may set.
+ * @typedef {object} Options Describes the settings of a site.
  * @property {string} server Address of Docent: an http(s) URL, or a path of the site's own origin.
- * @property {"navbar" | "floating" | "none"} button Place of the button that opens the chat; `none` where
- *   the site has its own.
+ * @property {"navbar" | "floating" | "none"} button Place of the button that opens the chat; `none` if the site
+ * has its own button.
  * @property {string} [label] Label of the button in the navbar; by default in the language of the locale.
  * @property {"left" | "right"} position Side of the navbar for the button.
  * @property {string[]} [suggestions] First questions.
@@ -97,7 +97,7 @@ const escapeHtml = (text) =>
   text.replace(/[&<>"']/g, (sign) => `&#${/** @type {number} */ (sign.codePointAt(0))};`);
 
 /**
- * Returns the site's theme configuration with the button behind the other items of its navbar. Copies it,
+ * Returns the site's theme configuration with the button behind the other items of its navbar. Returns a copy,
  * because one configuration may serve the builds of several locales.
  *
  * @param {any} themeConfig
@@ -132,7 +132,7 @@ function writeElement({ server, button, suggestions, words, filter, shortcut, se
 }
 
 /**
- * Creates the plugin, as Docusaurus asks for.
+ * Creates the plugin, as Docusaurus requires.
  *
  * @param {any} context
  * @param {Options} options

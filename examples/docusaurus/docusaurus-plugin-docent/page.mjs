@@ -16,7 +16,7 @@
  * @typedef {(pathname: string, route: Route) => unknown} MatchPath Matches paths as React Router does.
  */
 
-/** Decodes a path, or returns null where it cannot be decoded. @param {string} path */
+/** Decodes a path, or returns null if it cannot be decoded. @param {string} path */
 function decodePath(path) {
   try {
     return decodeURI(path);
@@ -35,7 +35,7 @@ const isBelow = (pathname, base) => `${pathname}/`.startsWith(`${base}/`);
 const normalizePath = (path) => (decodePath(path) ?? path).replace(/\/+$/, "");
 
 /**
- * Names the version that a page belongs to; for a page outside of the docs, the one that readers start with.
+ * Finds the version of a page; for a page outside of the docs, the version with which readers start.
  * @param {string} pathname
  * @param {Docs} docs
  * @returns {string | undefined}
