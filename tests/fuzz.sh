@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Fuzzes the readers of foreign bytes, each target for a minute or for as many seconds as the first argument
-# says. Writes each finding to tests/fuzz/artifacts; make it a named case of a test. Needs a C++ compiler, for
-# libFuzzer.
+# Fuzzes the readers of foreign bytes, each target for a minute, or for the seconds in the first argument.
+# Writes each finding to tests/fuzz/artifacts; make the finding a named case of a test. Needs a C++ compiler,
+# for libFuzzer.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 seconds="${1:-60}"

@@ -1,17 +1,17 @@
 # shellcheck shell=bash
 # Checks that the programs of a suite are on this machine; sourced by the scripts of this folder, whose working
-# folder is the repository. Prints what is missing and how to get it, and ends the script. Only where CI is set
-# and Debian's apt-get is there, the missing packages are installed instead: nobody asked for a change of their
-# own machine.
+# folder is the repository. Prints the missing programs and how to get them, and ends the script. Only where CI
+# is set and Debian's apt-get exists, the missing packages are installed instead: nobody asked for a change of
+# their own machine.
 
 missing=()
 packages=()
 installable=yes
 noted=" "
 
-# note NAME PACKAGE COMMAND [ADVICE]: records a missing program, its Debian package and the command for macOS;
-# "-" for none.
-note() {
+# record_missing NAME PACKAGE COMMAND [ADVICE]: records a missing program, its Debian package, and the command
+# for macOS; "-" for none.
+record_missing() {
   # Several suites need the same program.
   [[ "$noted" != *" $1 "* ]] || return 0
   noted+="$1 "
@@ -25,7 +25,7 @@ note() {
 
 # need PROGRAM PACKAGE COMMAND [ADVICE]: records PROGRAM as missing unless it is on the PATH.
 need() {
-  command -v "$1" >/dev/null || note "$@"
+  command -v "$1" >/dev/null || record_missing "$@"
 }
 
 # Names the programs that compile Docent.
@@ -38,9 +38,9 @@ need_rust() {
 need_node() {
   local newer="Or get Node.js 20 or newer from https://nodejs.org."
   if ! command -v node >/dev/null; then
-    note "node (20 or newer)" nodejs "brew install node" "$newer"
+    record_missing "node (20 or newer)" nodejs "brew install node" "$newer"
   elif ! node -e 'process.exit(Number(process.versions.node.split(".")[0]) < 20 ? 1 : 0)'; then
-    note "node (20 or newer; this one is $(node --version))" - "brew install node" "$newer"
+    record_missing "node (20 or newer; this one is $(node --version))" - "brew install node" "$newer"
   fi
   need npm npm "brew install node"
 }
@@ -53,9 +53,9 @@ need_chromium() {
   command -v node >/dev/null || return 0
   why="$(node tests/browser/find_chromium.mjs 2>&1 >/dev/null)" && return 0
   if [[ -n "${CHROMIUM:-}" ]]; then
-    note "chromium ($why)" - - "Unset CHROMIUM, or let it name the program itself."
+    record_missing "chromium ($why)" - - "Unset CHROMIUM, or let it name the program itself."
   else
-    note "chromium ($why)" chromium "brew install --cask chromium" \
+    record_missing "chromium ($why)" chromium "brew install --cask chromium" \
       "Or name one that you have: CHROMIUM=/path/to/chrome tests/run.sh"
   fi
 }

@@ -39,7 +39,7 @@ build_binary() {
   export DOCENT_BIN="$target/debug/docent"
 }
 
-# Installs what the two Docusaurus sites are made with.
+# Installs the packages of the two Docusaurus sites.
 install_sites() {
   npm ci --prefix examples/docusaurus --no-audit --no-fund
   npm ci --prefix tests/docusaurus --no-audit --no-fund

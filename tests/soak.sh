@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs chaos for ten minutes, or for as many seconds as the first argument says: mixed load, random faults and
-# readers who leave; then measures what leaving and shedding take. Stays on the loopback and ends by itself.
+# Runs chaos for ten minutes, or for the seconds in the first argument: mixed load, random faults and readers
+# who leave; then measures the time that leaving and shedding take. Stays on the loopback, and ends by itself.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 if [[ "$(uname)" != Linux ]]; then
