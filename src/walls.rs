@@ -215,7 +215,7 @@ fn room_table() -> BTreeMap<&'static str, &'static [&'static str]> {
     ROOMS.iter().copied().collect()
 }
 
-/// Returns the paths of a file that resolve out of its room.
+/// Returns the paths of a file that lead out of its room.
 fn paths_out(source: &SourceFile) -> Vec<Vec<String>> {
     source
         .crate_paths()

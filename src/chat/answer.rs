@@ -37,7 +37,7 @@ impl fmt::Debug for Passage {
 }
 
 /// Describes a passage to a reader.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct Source {
     /// Number of the source in a citation, from 1.
     pub number: usize,
@@ -53,8 +53,17 @@ pub struct Source {
     pub score: f64,
 }
 
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { number, url, snippet, score, .. } = self;
+        let mut shown = f.debug_struct("Source");
+        shown.field("number", number).field("url", url).field("snippet", &Redacted(snippet));
+        shown.field("score", score).finish_non_exhaustive()
+    }
+}
+
 /// Carries one step of an answer. In order: `Sources`, any number of `Text`, `Done`.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub enum AnswerEvent {
     /// The passages the answer may cite; empty when nothing was retrieved.
     Sources(Vec<Source>),
@@ -64,8 +73,18 @@ pub enum AnswerEvent {
     Done(Summary),
 }
 
+impl fmt::Debug for AnswerEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sources(sources) => f.debug_tuple("Sources").field(sources).finish(),
+            Self::Text(text) => f.debug_tuple("Text").field(&Redacted(text)).finish(),
+            Self::Done(summary) => f.debug_tuple("Done").field(summary).finish(),
+        }
+    }
+}
+
 /// Holds an answer that has ended, its texts joined.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct WholeAnswer {
     /// Text of the answer: its events' texts, joined.
     pub response: String,
@@ -73,6 +92,15 @@ pub struct WholeAnswer {
     pub sources: Vec<Source>,
     /// The end of the answer.
     pub summary: Summary,
+}
+
+impl fmt::Debug for WholeAnswer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { response, sources, summary } = self;
+        let mut shown = f.debug_struct("WholeAnswer");
+        shown.field("response", &Redacted(response)).field("sources", sources);
+        shown.field("summary", summary).finish()
+    }
 }
 
 /// Summarises an answer that has ended.
@@ -172,4 +200,31 @@ pub struct Timings {
     pub first_token_ms: Option<f64>,
     /// Time from the request's arrival to the end of the answer.
     pub total_ms: f64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_text_of_an_answer_or_a_passage_is_part_of_a_debug_output() {
+        let text = || "secret words".to_owned();
+        let (title, section, url, score) = (text(), Some(text()), "/docs/a#b".to_owned(), 1.0);
+        let passage =
+            Passage { title: title.clone(), section: section.clone(), url: url.clone(), text: text(), score };
+        let source = Source { number: 1, title, section, url, snippet: text(), score };
+        let events = [AnswerEvent::Sources(vec![source.clone()]), AnswerEvent::Text(text())];
+        let summary = Summary {
+            status: Status::Answered,
+            cited: vec![1],
+            finish_reason: FinishReason::Stop,
+            model: None,
+            usage: None,
+            timings: Timings::default(),
+            invalid_citations: 0,
+        };
+        let whole = WholeAnswer { response: text(), sources: vec![source], summary };
+        let shown = format!("{passage:?} {events:?} {whole:?}");
+        assert!(!shown.contains("secret") && shown.contains("(12 characters)"), "{shown}");
+    }
 }

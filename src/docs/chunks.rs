@@ -4,8 +4,10 @@
 //! which its text is still about one thing. A code block stays whole as long as an embedding model can read the
 //! block.
 
+use std::fmt;
+
 use super::blocks::Block;
-use crate::text::{clip_tokens, estimate_tokens};
+use crate::text::{Redacted, clip_tokens, estimate_tokens};
 
 /// Longest text, in estimated tokens, that every embedding model in use reads whole. A passage with its title
 /// and headings stays below this bound, unless its title and its description are very long.
@@ -18,7 +20,7 @@ const HEADING_TOKENS: usize = 256;
 const MAX_CODE_TOKENS: usize = MAX_PASSAGE_TOKENS - HEADING_TOKENS;
 
 /// Holds a piece of a page under one heading.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct PageChunk {
     /// Headings above the piece, outermost first, without the page's title.
     pub section: Vec<String>,
@@ -26,6 +28,15 @@ pub struct PageChunk {
     pub anchor: Option<String>,
     /// Markdown of the piece.
     pub text: String,
+}
+
+impl fmt::Debug for PageChunk {
+    /// Prints the length of the text alone: a log must show no passage.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { anchor, text, .. } = self;
+        let mut shown = f.debug_struct("PageChunk");
+        shown.field("anchor", anchor).field("text", &Redacted(text)).finish_non_exhaustive()
+    }
 }
 
 /// Cuts a page's blocks into chunks, in the order of the text.

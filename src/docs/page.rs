@@ -1,6 +1,7 @@
 //! Turns the source of a file into a page, and a page into passages. No I/O.
 
 use std::collections::HashMap;
+use std::fmt;
 
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde_json::{Map, Value};
@@ -13,7 +14,7 @@ use super::folder::SkippedFile;
 use super::front_matter::FrontMatter;
 use super::mdx::Syntax;
 use super::routes;
-use crate::text::clip;
+use crate::text::{Redacted, clip};
 
 /// Longest title, and longest path of headings, that are embedded with a passage, in characters; a longer one
 /// is cut, as it would crowd out the passage.
@@ -71,7 +72,7 @@ pub struct DocPage {
 }
 
 /// Describes a passage of a page: the text that is cited, and the text that is embedded.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct PagePassage {
     /// Identity: the number of the chunk under one heading of one page of one root. The id stays when the text
     /// changes.
@@ -93,7 +94,7 @@ pub struct PagePassage {
 }
 
 /// Holds the texts that an embedding model reads for a passage, and that BM25 counts.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct EmbeddedText {
     /// Title of the page, at most 300 characters.
     pub title: String,
@@ -101,6 +102,23 @@ pub struct EmbeddedText {
     pub heading: String,
     /// Title, section, label and description, and after an empty line the passage.
     pub text: String,
+}
+
+// A log must show no passage, so `Debug` prints the lengths of texts alone.
+
+impl fmt::Debug for PagePassage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { id, path, text, embedded, .. } = self;
+        let mut shown = f.debug_struct("PagePassage");
+        shown.field("id", id).field("path", path).field("text", &Redacted(text));
+        shown.field("embedded", embedded).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for EmbeddedText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EmbeddedText").field("text", &Redacted(&self.text)).finish_non_exhaustive()
+    }
 }
 
 impl DocPage {

@@ -44,7 +44,7 @@ pub struct StageLatency {
 }
 
 /// Holds the results of one evaluation.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Clone, Serialize)]
 pub struct Report {
     /// Number of passages per question.
     pub top_k: usize,
@@ -57,7 +57,7 @@ pub struct Report {
 }
 
 /// Names a question of which no gold heading was found.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Clone, Serialize)]
 pub struct MissedQuestion {
     /// Question.
     pub question: String,

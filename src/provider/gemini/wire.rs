@@ -113,7 +113,9 @@ impl Values {
     }
 }
 
-#[derive(Debug, Default, Deserialize)]
+// None of these has `Debug`: they hold pieces of an answer.
+
+#[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct AnswerChunk {
     candidates: Option<Vec<AnswerCandidate>>,
@@ -123,7 +125,7 @@ struct AnswerChunk {
     model_version: Option<Value>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct AnswerCandidate {
     content: Option<Content>,
@@ -131,20 +133,20 @@ struct AnswerCandidate {
     index: Option<u32>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(default)]
 struct Content {
     parts: Option<Vec<Part>>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(default)]
 struct Part {
     text: Option<String>,
     thought: Option<bool>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct PromptFeedback {
     block_reason: Option<String>,
