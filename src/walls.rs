@@ -99,7 +99,8 @@ impl SourceFile {
     }
 
     /// Returns every path of this crate that the code names, in a `use` or in place, from the crate's root:
-    /// `["http", "native", "wire"]` for `crate::http::native::wire`, and for `super::wire` in `http/native/request`.
+    /// `["http", "native", "wire"]` for `crate::http::native::wire`, and for `super::wire` in
+    /// `http/native/request`.
     fn crate_paths(&self) -> Vec<Vec<String>> {
         let own: Vec<String> = self.module.split('/').map(str::to_owned).collect();
         let parent = &own[..own.len() - 1];
@@ -110,7 +111,8 @@ impl SourceFile {
         paths
     }
 
-    /// Returns every path that begins with `start`, without it; a group in braces gives one path for each member.
+    /// Returns every path that begins with `start`, without it; a group in braces gives one path for each
+    /// member.
     fn paths_after(&self, start: &str) -> Vec<Vec<String>> {
         let mut paths = Vec::new();
         for (at, _) in self.code.match_indices(start) {
@@ -153,8 +155,8 @@ fn follow_path(base: &[String], path: &[String]) -> Vec<String> {
     resolved
 }
 
-/// Expands the path at the beginning of `code`, with groups as in `a::{b, c::d}`, into its single paths. Returns
-/// the length that was read.
+/// Expands the path at the beginning of `code`, with groups as in `a::{b, c::d}`, into its single paths.
+/// Returns the length that was read.
 fn expand_paths(code: &str, prefix: &[String], paths: &mut Vec<Vec<String>>) -> usize {
     if code.starts_with('{') {
         return expand_group(code, prefix, paths);
