@@ -7,7 +7,7 @@ pub(crate) mod wire;
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::{Extension, State};
+use axum::extract::{Extension, Request, State};
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::post;
@@ -33,10 +33,10 @@ pub(crate) async fn answer_question(
     Extension(log): Extension<Arc<RequestLog>>,
     Extension(encoder): Extension<Encoder>,
     Extension(peer): Extension<Peer>,
-    headers: HeaderMap,
-    body: Body,
+    request: Request,
 ) -> Result<Response, Error> {
-    let (form, question) = admit(&app, peer, &headers, body).await?;
+    let (head, body) = request.into_parts();
+    let (form, question) = admit(&app, peer, &head.headers, body).await?;
     let answer = pump::open(&app, Arc::clone(&log), question).await?;
     match form {
         AnswerForm::Stream => Ok(answer.stream(encoder)),
