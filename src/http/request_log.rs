@@ -121,8 +121,8 @@ macro_rules! line {
         let log: &RequestLog = $log;
         let durations = log.times.durations();
         tracing::$level!(
-            request_id = &*log.shown_id, own_id = log.hidden_id(), method = log.method, route = log.route,
-            status = $end.status, $($field)*
+            request_id = %log.shown_id, own_id = log.hidden_id().map(tracing::field::display),
+            method = log.method, route = log.route, status = $end.status, $($field)*
             embed_ms = durations.embed.map(millis), retrieve_ms = durations.retrieve.map(millis),
             first_token_ms = durations.first_token.map(millis),
             total_ms = millis(log.times.started().elapsed()), traceparent = log.traceparent, $outcome

@@ -85,6 +85,8 @@ async fn no_text_from_outside_makes_a_log_line_or_puts_a_secret_into_one() {
             |line: &&String| ["failed", "refused", "answered", "served"].iter().any(|end| line.contains(end));
         let requests = lines.iter().filter(ended).filter(|line| line.contains("total_ms")).count();
         assert_eq!(requests, 8, "{format}: one line for each request\n{}", lines.join("\n"));
+        let id = if format == "json" { "\"request_id\":\"four\"" } else { " request_id=four " };
+        assert!(lines.iter().any(|line| line.contains(id)), "{format}: no line of four\n{}", lines.join("\n"));
     }
 }
 
