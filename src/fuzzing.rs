@@ -6,7 +6,7 @@ use bytes::Bytes;
 use crate::chat::{MAX_HISTORY_MESSAGES, MAX_QUERY_CHARS, MAX_TOP_K};
 use crate::docs::{DocPage, ROUTE_BASE, Root};
 use crate::error::Error;
-use crate::http::read_question;
+use crate::http::native::request::read_question;
 use crate::provider::Finish;
 use crate::provider::gemini::wire::Decoder;
 use crate::provider::upstream::sse::EventReader;

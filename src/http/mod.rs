@@ -34,9 +34,6 @@ use crate::config::AllowedOrigins;
 use encoder::Encoder;
 use request_log::REQUEST_ID;
 
-#[cfg(fuzzing)]
-pub(crate) use native::request::read_question;
-
 /// Time for which a browser may keep the answer to a preflight.
 const PREFLIGHT_MAX_AGE: Duration = Duration::from_secs(3_600);
 
