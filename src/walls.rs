@@ -87,7 +87,7 @@ impl SourceFile {
     fn new(module: &str, source: &str) -> Self {
         let code = source.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
         let lines: Vec<&str> = code.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
-        // `super` means something else inside of one.
+        // Inside a module of a file, `super` means another module.
         let opens_module =
             |line: &&&str| line.trim_start_matches("pub ").starts_with("mod ") && line.ends_with('{');
         assert_eq!(lines.iter().find(opens_module), None, "src/{module}: a module needs a file of its own");
@@ -111,13 +111,13 @@ impl SourceFile {
         paths
     }
 
-    /// Returns every path that begins with `start`, without it; a group in braces gives one path for each
+    /// Returns the rest of every path that begins with `start`; a group in braces gives one path for each
     /// member.
     fn paths_after(&self, start: &str) -> Vec<Vec<String>> {
         let mut paths = Vec::new();
         for (at, _) in self.code.match_indices(start) {
             let before = &self.code[..at];
-            // `::name` begins at a crate; `other::name` and `<T>::name` go on with a path.
+            // `::name` begins at a crate; `other::name` and `<T>::name` continue a path.
             let goes_on = match before.strip_suffix("::") {
                 Some(path) => path.ends_with(|c| is_word(c) || c == '>'),
                 None => before.ends_with(is_word),
@@ -142,7 +142,7 @@ fn is_word(c: char) -> bool {
     c.is_alphanumeric() || c == '_'
 }
 
-/// Follows a path from a module, up at each `super`.
+/// Follows a path from a module, one module up at each `super`.
 fn follow_path(base: &[String], path: &[String]) -> Vec<String> {
     let mut resolved = base.to_vec();
     for part in path {
@@ -198,7 +198,7 @@ fn list_files(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// Reads every file of `src/` but the crate's root and this one.
+/// Reads the files of `src/` that belong to a room.
 fn read_sources() -> Vec<SourceFile> {
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let has_no_room = |module: &str| {
@@ -236,7 +236,7 @@ fn a_room_imports_only_what_its_line_in_the_table_allows() {
             continue;
         };
         for path in paths_out(&source) {
-            // Also a name that lib.rs would give to something in a room.
+            // A name that lib.rs would re-export from a room counts as well.
             if !allowed.contains(&path[0].as_str()) {
                 wrong.push(format!("src/{}: {} may not import {}", source.module, source.room(), path[0]));
             }
@@ -336,7 +336,7 @@ fn collect_imports() -> BTreeMap<String, BTreeSet<String>> {
     for source in &sources {
         let mut found: BTreeSet<String> = source.crate_paths().iter().filter_map(resolve).collect();
         if is_folder(&source.module) {
-            // A folder's `use child::Name`; `mod child;` alone is no import.
+            // A `use child::Name` of a folder counts; `mod child;` alone is no import.
             let children =
                 modules.iter().filter_map(|module| module.strip_prefix(&format!("{}/", source.module)));
             for child in children.filter(|child| !child.contains('/')) {

@@ -185,7 +185,7 @@
       addEventListener("pagehide", () => this.#panel?.leavePage(), { signal });
     }
 
-    /** Adds the button to a Docusaurus navbar once React has hydrated it, and whenever it is rendered anew. */
+    /** Adds the button to a Docusaurus navbar once React has hydrated it, and after each new rendering. */
     #placeNavbarButton() {
       if (this.#navbarButton.isConnected || page.dataset.hasHydrated !== "true") return;
       Object.assign(this.#navbarButton, { type: "button", className: "clean-btn navbar__link" });

@@ -1,8 +1,8 @@
 //! Holds the domain: a question, the passages retrieved for it, and the events of an answer.
 //!
-//! The domain knows no wire: no HTTP, no Gemini, no Qdrant, and no serialisation. Imports no other room but the
-//! leaf `text`. A text of a reader or of a passage is never part of a `Debug` output, so that no log line can
-//! show one by accident.
+//! The domain knows no wire: no HTTP, no Gemini, no Qdrant, and no serialisation. The only room it imports is
+//! the leaf `text`. A text of a reader or of a passage is never part of a `Debug` output, so that no log line
+//! can show one by accident.
 
 mod answer;
 mod question;

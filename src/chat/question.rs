@@ -310,7 +310,7 @@ mod tests {
         QuestionParts { query: " How? ".to_owned(), ..QuestionParts::default() }
     }
 
-    fn broken(parts: QuestionParts) -> Vec<String> {
+    fn broken_fields(parts: QuestionParts) -> Vec<String> {
         let broken = Question::new(parts, &keys()).unwrap_err();
         broken.into_iter().map(|broken| broken.field.to_string()).collect()
     }
@@ -338,13 +338,13 @@ mod tests {
         let all = QuestionParts { query: long(MAX_QUERY_CHARS), history, page, filter, top_k: Some(0) };
         let expected =
             "query history[1].content page.url page.title page.selection filter.secret filter.version top_k";
-        assert_eq!(broken(all).join(" "), expected);
-        assert_eq!(broken(QuestionParts { query: " \n".to_owned(), ..parts() }), ["query"]);
+        assert_eq!(broken_fields(all).join(" "), expected);
+        assert_eq!(broken_fields(QuestionParts { query: " \n".to_owned(), ..parts() }), ["query"]);
         assert_eq!(
-            broken(QuestionParts { history: vec![message(0); MAX_HISTORY_MESSAGES + 1], ..parts() }),
+            broken_fields(QuestionParts { history: vec![message(0); MAX_HISTORY_MESSAGES + 1], ..parts() }),
             ["history"]
         );
-        assert_eq!(broken(QuestionParts { top_k: Some(MAX_TOP_K + 1), ..parts() }), ["top_k"]);
+        assert_eq!(broken_fields(QuestionParts { top_k: Some(MAX_TOP_K + 1), ..parts() }), ["top_k"]);
     }
 
     #[test]

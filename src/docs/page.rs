@@ -22,7 +22,7 @@ const MAX_LABEL_CHARS: usize = 300;
 /// Deepest chain of imports that is followed; a file that is imported deeper is left out.
 const MAX_IMPORT_DEPTH: usize = 4;
 
-/// ASCII characters that `encodeURI` escapes, and those that would end a path or be read as an escape.
+/// ASCII characters that `encodeURI` escapes, and characters that would end a path or be read as an escape.
 /// Characters outside ASCII are always escaped.
 const ESCAPED: AsciiSet = CONTROLS
     .add(b' ')

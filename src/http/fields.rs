@@ -64,7 +64,7 @@ pub(super) struct Fields {
 
 impl Fields {
     /// Notes a wrong field, and returns a default to go on with.
-    pub(super) fn fail<T: Default>(&mut self, path: &str, message: &str) -> T {
+    pub(super) fn add_error<T: Default>(&mut self, path: &str, message: &str) -> T {
         if self.errors.len() < MAX_ERRORS {
             self.errors.push(FieldError { field: path.to_owned(), message: message.to_owned() });
         }
@@ -73,11 +73,11 @@ impl Fields {
 
     /// Notes the bounds that the domain found broken, under the protocol's own paths. A field that already has
     /// an error keeps only that one.
-    pub(super) fn fail_bounds(&mut self, broken: Vec<OutOfBounds>, path: impl Fn(&Field) -> String) {
+    pub(super) fn add_bound_errors(&mut self, broken: Vec<OutOfBounds>, path: impl Fn(&Field) -> String) {
         for OutOfBounds { field, message } in broken {
             let path = path(&field);
             if !self.errors.iter().any(|error| error.field == path) {
-                self.fail::<()>(&path, &message);
+                self.add_error::<()>(&path, &message);
             }
         }
     }
@@ -86,7 +86,7 @@ impl Fields {
     pub(super) fn refuse_unknown(&mut self, object: &Map<String, Value>, parent: &str, known: &[&str]) {
         for key in object.keys().filter(|key| !known.contains(&key.as_str())) {
             let message = format!("is not known here; known are {}", known.join(", "));
-            self.fail::<()>(&join_path(parent, key), &message);
+            self.add_error::<()>(&join_path(parent, key), &message);
         }
     }
 
@@ -95,16 +95,16 @@ impl Fields {
         match value {
             None | Some(Value::Null) => None,
             Some(Value::String(text)) => Some(text.clone()),
-            Some(_) => self.fail(path, "must be a string"),
+            Some(_) => self.add_error(path, "must be a string"),
         }
     }
 
     /// Reads a string that must be there.
-    pub(super) fn string(&mut self, value: Option<&Value>, path: &str) -> String {
+    pub(super) fn required_string(&mut self, value: Option<&Value>, path: &str) -> String {
         match value {
             Some(Value::String(text)) => text.clone(),
-            Some(_) => self.fail(path, "must be a string"),
-            None => self.fail(path, "is required"),
+            Some(_) => self.add_error(path, "must be a string"),
+            None => self.add_error(path, "is required"),
         }
     }
 
@@ -117,7 +117,7 @@ impl Fields {
         match value {
             None | Some(Value::Null) => None,
             Some(Value::Object(object)) => Some(object),
-            Some(_) => self.fail(path, "must be an object"),
+            Some(_) => self.add_error(path, "must be an object"),
         }
     }
 
@@ -146,9 +146,9 @@ mod tests {
     #[test]
     fn a_field_that_is_wrong_already_is_noted_once_and_bounds_get_the_protocols_own_path() {
         let mut fields = Fields::default();
-        fields.fail::<()>("text", "must be a string");
+        fields.add_error::<()>("text", "must be a string");
         let broken = |field| OutOfBounds { field, message: "must not be empty".to_owned() };
-        fields.fail_bounds(vec![broken(Field::Query), broken(Field::TopK)], |field| match field {
+        fields.add_bound_errors(vec![broken(Field::Query), broken(Field::TopK)], |field| match field {
             Field::Query => "text".to_owned(),
             other => other.to_string(),
         });

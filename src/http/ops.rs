@@ -74,7 +74,7 @@ async fn render_metrics(State(app): State<Arc<App>>, headers: HeaderMap) -> Resu
     Ok((headers, metrics::render()).into_response())
 }
 
-/// Reports whether the request carries this bearer token. Every byte is compared, whatever the bytes before, so
+/// Reports whether the request carries this bearer token. Every byte is compared, also after a difference, so
 /// that the time taken does not show how much of a wrong token is right; the length is no secret.
 fn is_bearer(headers: &HeaderMap, token: &str) -> bool {
     let given = headers.get(header::AUTHORIZATION).map_or(&b""[..], HeaderValue::as_bytes);

@@ -20,7 +20,7 @@ pub(super) const REQUEST_ID: &str = "x-request-id";
 const MAX_CALLER_ID: usize = 128;
 /// Characters of a method that are logged; HTTP allows any word of any length.
 const MAX_METHOD_CHARS: usize = 16;
-/// Status of a request whose reader left before its head; nginx logs the same number.
+/// Status of a request whose reader left before the response's head; nginx logs the same number.
 const READER_LEFT: u16 = 499;
 
 /// Collects the facts about one request, and logs them when dropped.

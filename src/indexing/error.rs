@@ -7,7 +7,7 @@ use crate::retrieval::BuildError;
 use crate::retrieval::{self, OpenError};
 
 /// Names the reason why a run did not finish. An embedded index is unchanged; a collection on a server keeps
-/// what the run has written. The next run goes on from there.
+/// the passages that the run has written. The next run continues from there.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The settings do not allow writing the index.

@@ -26,7 +26,7 @@ pub use record::{passage_payload, passage_url};
 
 const _: () = assert!(MAX_PASSAGE_TOKENS <= MAX_EMBEDDED_TOKENS, "the model would not read passages whole");
 
-/// Counts what a run did.
+/// Counts the results of a run.
 #[derive(Debug, Clone, Default)]
 pub struct RunSummary {
     /// Pages that were read.
@@ -53,7 +53,7 @@ impl RunSummary {
     }
 }
 
-/// Names what a run reads, and where it writes.
+/// Names the pages that a run reads, and the index that it writes.
 #[derive(Debug, Clone, Copy)]
 pub struct IndexJob<'a> {
     /// Pages.

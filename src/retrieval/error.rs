@@ -36,7 +36,7 @@ impl Error {
     }
 }
 
-/// Explains why an index cannot be opened at start, in a sentence that says what to do.
+/// Explains why an index cannot be opened at start, in a sentence that advises the operator.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OpenError {
     /// A setting, or the collection itself, has to change.

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 /// The constant of the original paper (Cormack, Clarke and Büttcher, 2009). Qdrant's own fusion uses 2.
 const K: f64 = 60.0;
 
-/// Holds a point that one leg of a search found; a leg is a `Vec` of them, best first.
+/// Holds a point that one leg of a search found; a leg is a `Vec` of hits, best first.
 pub(super) struct Hit<T> {
     /// Identity across legs.
     pub(super) id: String,

@@ -43,7 +43,7 @@ const SECTION_KEYS: &[&str] = &[
 ];
 const URL_KEYS: &[&str] =
     &["url", "link", "permalink", "page_url", "source_url", "href", "slug", "source", "path"];
-/// Keys of the objects in which indexers keep everything but the text.
+/// Keys of the objects in which indexers keep the other fields beside the text.
 const NESTS: &[&str] = &["metadata", "meta", "payload", "text_resource"];
 
 /// Longest title and section of a source, in characters; longer ones are cut.
@@ -108,8 +108,8 @@ impl PayloadReader {
         if is_source_file(text) && Url::parse(text).is_err() { String::new() } else { self.safe_page_url(text) }
     }
 
-    /// Returns the address of a page as one that may be shown: `http(s)` or relative, made absolute where the
-    /// site is known, and empty for anything else. A page may be named like a source file
+    /// Returns the address of a page in a form that may be shown: `http(s)` or relative, made absolute where
+    /// the site is known, and empty for anything else. A page may be named like a source file
     /// (`/docs/settings.py`).
     pub fn safe_page_url(&self, text: &str) -> String {
         let text = text.trim();

@@ -19,8 +19,8 @@ async fn a_slow_reader_holds_little_and_pushes_back_upstream() {
     let config =
         production_vars(&gemini, &qdrant, &[("GOOGLE_GEMINI_BASE_URL", &url), ("WRITE_TIMEOUT", "1h")]);
     let app = spawn(docent::config::Config::serve(&config).unwrap()).await;
-    // Thoughts cost a reader nothing and an answer has a bound, so only text with a long tail can go on for so
-    // long.
+    // An answer is bounded, and thoughts are not sent on. So each event has a little text, which the reader
+    // must take, and a long thought, which makes the stream of the model long.
     let padded = json!({"candidates": [{"content": {"parts": [
         {"text": "\u{1}".repeat(1_500)}, {"text": "x".repeat(CHUNK), "thought": true}]}}]});
     let mut chunks = vec![crate::support::fake_gemini::event(&padded); CHUNKS];

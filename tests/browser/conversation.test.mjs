@@ -164,7 +164,7 @@ test("a reader who leaves while an answer is written, and comes back, finds a tu
   await chat.answer.getByText("Words before leaving").waitFor();
   await page.goto(fixture.site.addPage());
   await page.goBack({ waitUntil: "commit" });
-  // From the cache of pages the dialog is open still; loaded anew it is not.
+  // A page from the back-forward cache still shows the dialog; a page that is loaded again does not.
   await page.waitForFunction(() => customElements.get("docent-chat"));
   if (!(await chat.box.isVisible())) await chat.open();
   assert.match(String(await chat.waitForEnd()), /^(stopped|cut)$/);

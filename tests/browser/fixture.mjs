@@ -9,7 +9,7 @@ import { indexHandbook, startServer } from "./servers.mjs";
 import { startSite } from "./site.mjs";
 import { locateWidget, recordEvents } from "./widget.mjs";
 
-/** Question whose passages are in the handbook; Docent asks no model about anything else. */
+/** Question whose passages are in the handbook; for other questions Docent asks no model. */
 export const QUESTION = "How do I allow my site to call Docent?";
 
 /**

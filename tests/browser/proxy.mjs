@@ -20,7 +20,7 @@ export function createRandom(seed) {
  * @property {number} [cutAfter] The connection breaks after so many bytes of the body.
  */
 
-/** Starts the proxy. @param {string} target @param {Mischief} mischief Is read anew for each question. */
+/** Starts the proxy. @param {string} target @param {Mischief} mischief Read again for each question. */
 export async function startProxy(target, mischief = {}) {
   const upstream = new URL(target);
   const sockets = new Set();

@@ -228,7 +228,7 @@ export const facts = {
 };
 
 /**
- * Writes pairs of strings, one a line. Escapes what cannot be seen, so that no editor changes it.
+ * Writes pairs of strings, one a line. Escapes invisible characters, so that no editor changes them.
  *
  * @param {string[]} names
  * @param {(name: string) => string} convert

@@ -70,7 +70,7 @@ function readSections(html) {
       continue;
     }
     if (/^h[1-6]$/.test(name)) {
-      // The title is no section; another heading of the first level begins one that has no address.
+      // The title is no section; another heading of the first level begins a section without an address.
       const title = name === "h1" && found.length === 1 && found[0].text.trim() === "";
       if (!title) found.push({ anchor: readAttribute(attributes, "id"), text: "" });
       skipped = Math.min(skipped, depth);

@@ -31,8 +31,8 @@ pub(super) fn negotiate(headers: &HeaderMap) -> Result<AnswerForm, Error> {
     if ranges.is_empty() {
         return Ok(AnswerForm::Json);
     }
-    let stream = quality(&ranges, "text", "event-stream");
-    let json = quality(&ranges, "application", "json");
+    let stream = best_quality(&ranges, "text", "event-stream");
+    let json = best_quality(&ranges, "application", "json");
     match (stream, json) {
         (0, 0) => Err(Error::NotAcceptable),
         (stream, json) if stream > json => Ok(AnswerForm::Stream),
@@ -66,7 +66,7 @@ impl Range {
 
     /// Returns the exactness with which the range names a type, from 0 (`*/*`) to 2; `None` if the range does
     /// not cover the type.
-    fn covers(&self, kind: &str, sub: &str) -> Option<u8> {
+    fn exactness(&self, kind: &str, sub: &str) -> Option<u8> {
         match (self.kind.as_str(), self.sub.as_str()) {
             (k, s) if k == kind && s == sub => Some(2),
             (k, "*") if k == kind => Some(1),
@@ -77,8 +77,8 @@ impl Range {
 }
 
 /// Returns the quality of the most exact range that covers a type; 0 if no range does.
-fn quality(ranges: &[Range], kind: &str, sub: &str) -> u16 {
-    let covering = ranges.iter().filter_map(|range| Some((range.covers(kind, sub)?, range.quality)));
+fn best_quality(ranges: &[Range], kind: &str, sub: &str) -> u16 {
+    let covering = ranges.iter().filter_map(|range| Some((range.exactness(kind, sub)?, range.quality)));
     covering.max().map_or(0, |(_, quality)| quality)
 }
 

@@ -18,14 +18,14 @@ pub(crate) fn read_question(body: &[u8], filter_keys: &[String]) -> Result<Quest
     let body = parse_json(body)?;
     let mut fields = Fields::default();
     let Value::Object(object) = &body else {
-        fields.fail::<()>("", "the body must be a JSON object");
+        fields.add_error::<()>("", "the body must be a JSON object");
         return fields.finish(None);
     };
     let parts = read_parts(object, filter_keys, &mut fields);
     let question = match Question::new(parts, filter_keys) {
         Ok(question) => Some(question),
         Err(broken) => {
-            fields.fail_bounds(broken, native_path);
+            fields.add_bound_errors(broken, native_path);
             None
         }
     };
@@ -44,7 +44,7 @@ fn native_path(field: &Field) -> String {
 fn read_parts(object: &Map<String, Value>, filter_keys: &[String], fields: &mut Fields) -> QuestionParts {
     fields.refuse_unknown(object, "", &["query", "history", "page", "filter", "top_k"]);
     QuestionParts {
-        query: fields.string(object.get("query"), "query"),
+        query: fields.required_string(object.get("query"), "query"),
         history: read_history(object.get("history"), fields),
         page: read_page(object.get("page"), fields),
         filter: read_filter(object.get("filter"), filter_keys, fields),
@@ -56,10 +56,10 @@ fn read_history(value: Option<&Value>, fields: &mut Fields) -> Vec<Message> {
     let items = match value {
         None | Some(Value::Null) => return Vec::new(),
         Some(Value::Array(items)) => items,
-        Some(_) => return fields.fail("history", "must be a list of messages"),
+        Some(_) => return fields.add_error("history", "must be a list of messages"),
     };
     if items.len() > MAX_HISTORY_MESSAGES {
-        return fields.fail("history", &history_bounds());
+        return fields.add_error("history", &history_bounds());
     }
     let messages =
         items.iter().enumerate().map(|(index, item)| read_message(item, &format!("history[{index}]"), fields));
@@ -68,7 +68,7 @@ fn read_history(value: Option<&Value>, fields: &mut Fields) -> Vec<Message> {
 
 fn read_message(value: &Value, path: &str, fields: &mut Fields) -> Message {
     let Value::Object(object) = value else {
-        fields.fail::<()>(path, "must be an object with role and content");
+        fields.add_error::<()>(path, "must be an object with role and content");
         return Message { role: Role::User, content: String::new() };
     };
     fields.refuse_unknown(object, path, &["role", "content"]);
@@ -76,13 +76,13 @@ fn read_message(value: &Value, path: &str, fields: &mut Fields) -> Message {
         Some("user") => Role::User,
         Some("assistant") => Role::Assistant,
         _ => {
-            fields.fail::<()>(&format!("{path}.role"), "must be \"user\" or \"assistant\"");
+            fields.add_error::<()>(&format!("{path}.role"), "must be \"user\" or \"assistant\"");
             Role::User
         }
     };
     let content = match object.get("content") {
         Some(Value::String(content)) => content.clone(),
-        _ => fields.fail(&format!("{path}.content"), "must be a string"),
+        _ => fields.add_error(&format!("{path}.content"), "must be a string"),
     };
     Message { role, content }
 }
@@ -106,7 +106,7 @@ fn read_filter(value: Option<&Value>, allowed: &[String], fields: &mut Fields) -
         // `Question::new` refuses a key that is not allowed, and a number of values out of bounds.
         let is_bounded = allowed.contains(key) && values.len() <= MAX_FILTER_VALUES;
         if is_bounded && read.len() != values.len() {
-            fields.fail::<()>(&join_path("filter", key), &filter_value_bounds());
+            fields.add_error::<()>(&join_path("filter", key), &filter_value_bounds());
         }
         filter.insert(key.clone(), read);
     }
@@ -130,7 +130,7 @@ fn read_top_k(value: Option<&Value>, fields: &mut Fields) -> Option<usize> {
         None | Some(Value::Null) => None,
         Some(value) => match value.as_u64().and_then(|number| usize::try_from(number).ok()) {
             Some(top_k) => Some(top_k),
-            None => fields.fail("top_k", &top_k_bounds()),
+            None => fields.add_error("top_k", &top_k_bounds()),
         },
     }
 }
@@ -147,7 +147,7 @@ mod tests {
         vec!["version".to_owned()]
     }
 
-    fn wrong(body: &str) -> Vec<String> {
+    fn wrong_fields(body: &str) -> Vec<String> {
         match read_question(body.as_bytes(), &keys()) {
             Err(Error::InvalidRequest(errors)) => errors.into_iter().map(|error| error.field).collect(),
             other => panic!("{body} gave {other:?}"),
@@ -157,7 +157,7 @@ mod tests {
     #[test]
     fn a_body_of_very_many_values_is_refused_before_it_is_read() {
         let many = format!("{{\"query\": [{}1]}}", "{\"\":0},".repeat(MAX_BODY_VALUES));
-        assert_eq!(wrong(&many), [""]);
+        assert_eq!(wrong_fields(&many), [""]);
         let query = "a, b: [c] ".repeat(400);
         assert!(read_question(format!("{{\"query\": \"{}\"}}", query.trim()).as_bytes(), &keys()).is_ok());
     }
@@ -203,7 +203,7 @@ mod tests {
             (r#"{"query": "x", "filter": {"version": []}}"#.to_owned(), vec!["filter.version"]),
         ];
         for (body, expected) in cases {
-            assert_eq!(wrong(&body), expected, "{body}");
+            assert_eq!(wrong_fields(&body), expected, "{body}");
         }
     }
 

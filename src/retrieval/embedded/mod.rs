@@ -109,7 +109,7 @@ impl Embedded {
 
     /// Takes over the current generation, if it is newer than the one in use. An incompatible generation is
     /// never tried again; a generation that cannot be opened now is tried again at the next call. In both cases
-    /// the log says so, and the generation in use goes on answering.
+    /// the log says so, and the generation in use continues to answer.
     pub(super) async fn refresh(&self) {
         let (data, model, open) = (self.data.clone(), self.model.clone(), self.generation_in_use());
         let Ok(Some(name)) = generations::current_name(&data) else { return };
@@ -180,7 +180,7 @@ impl OpenGeneration {
         let bm25: Result<Vec<_>, _> = analyzers.map(|analyzer| Ok((analyzer, edge_bm25(analyzer)?))).collect();
         let bm25 = bm25.map_err(|error: String| unusable(error))?;
         let points = shard.count(CountRequest { filter: None, exact: true }).map_err(engine_error)?;
-        let payloads: Vec<Payload> = scroll(&shard, KEY_SAMPLE_POINTS as usize, false)?
+        let payloads: Vec<Payload> = read_points(&shard, KEY_SAMPLE_POINTS as usize, false)?
             .into_iter()
             .map(|(payload, _)| payload)
             .collect();
@@ -248,7 +248,7 @@ impl OpenGeneration {
     }
 
     fn samples(&self, count: usize, reader: &PayloadReader) -> Result<Vec<Sample>, Error> {
-        let points = scroll(&self.shard, count, true)?;
+        let points = read_points(&self.shard, count, true)?;
         Ok(points
             .into_iter()
             .filter_map(|(payload, vector)| {
@@ -263,7 +263,7 @@ impl OpenGeneration {
 type PayloadAndVector = (Payload, Option<Vector>);
 
 /// Reads the first `limit` points, with their embeddings if `vectors` is true.
-fn scroll(shard: &EdgeShard, limit: usize, vectors: bool) -> Result<Vec<PayloadAndVector>, Error> {
+fn read_points(shard: &EdgeShard, limit: usize, vectors: bool) -> Result<Vec<PayloadAndVector>, Error> {
     let request = ScrollRequest {
         limit: Some(limit),
         with_vector: WithVector::Bool(vectors),

@@ -143,7 +143,7 @@ async fn fetch_payloads(client: &Qdrant, config: &RemoteConfig) -> Result<Vec<Pa
     Ok(response.result.into_iter().map(|point| read_payload(point.payload)).collect())
 }
 
-/// Describes a collection by what the server says of it; the keys of its payloads are still unknown.
+/// Describes a collection from the server's information; the keys of its payloads are still unknown.
 fn describe_collection(config: &RemoteConfig, info: &CollectionInfo) -> Result<Description, OpenError> {
     let (dense, sparse) = (dense_vectors(info), sparse_vectors(info));
     let picked = pick_vectors(config, &dense, &sparse)?;

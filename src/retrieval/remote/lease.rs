@@ -48,7 +48,7 @@ impl Lease {
         // If two runs began at once, the later note stays, and the run whose note was replaced is refused.
         refuse_other_run(client, config).await?;
         let (client, collection) = (client.clone(), config.collection.clone());
-        let renewal = tokio::spawn(renew(client.clone(), collection.clone()));
+        let renewal = tokio::spawn(renew_note(client.clone(), collection.clone()));
         Ok(Self { client, collection, renewal })
     }
 
@@ -69,7 +69,7 @@ impl Drop for Lease {
 }
 
 /// Renews the note until the task is aborted.
-async fn renew(client: Qdrant, collection: String) {
+async fn renew_note(client: Qdrant, collection: String) {
     loop {
         tokio::time::sleep(RENEW_INTERVAL).await;
         if let Err(error) = write_note(&client, &collection, unix_seconds()).await {

@@ -75,7 +75,7 @@ impl RemoteWriter {
         let lease = Lease::acquire(&client, &config).await?;
         let current_ids = HashSet::new();
         let mut writer = Self { client, config, description, manifest, analyzer, root, current_ids, lease };
-        match writer.prepare().await {
+        match writer.prepare_collection().await {
             Ok(()) => Ok(writer),
             Err(error) => {
                 writer.lease.release().await;
@@ -85,7 +85,7 @@ impl RemoteWriter {
     }
 
     /// Prepares the collection: its sparse vector, its filter indexes and its manifest.
-    async fn prepare(&mut self) -> Result<(), OpenError> {
+    async fn prepare_collection(&mut self) -> Result<(), OpenError> {
         let consequence = "passages get dense vectors only";
         collection::drop_sparse_without_bm25(&self.client, &self.config, &mut self.description, consequence)
             .await?;

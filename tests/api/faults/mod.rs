@@ -212,7 +212,7 @@ impl Rig {
 
 /// Returns the last event of a stream, which must be its only terminal one, or the one object of any other
 /// body.
-fn terminal(head: &str, body: &str) -> Value {
+fn terminal_event(head: &str, body: &str) -> Value {
     let data = if head.contains(STREAM) {
         let frames: Vec<&str> = body.lines().filter(|line| line.starts_with("event: ")).collect();
         let ends = |frame: &&&str| ["event: done", "event: error"].contains(*frame);
@@ -232,7 +232,7 @@ fn assert_end(row: &Row, form: &str, response: &str) {
     let head = head.to_lowercase();
     let status: u16 = head.split(' ').nth(1).unwrap().parse().unwrap();
     let wait = head.lines().find_map(|line| line.strip_prefix("retry-after: "));
-    let terminal = terminal(&head, body);
+    let terminal = terminal_event(&head, body);
     match row.end {
         End::Finishes(reason) => {
             assert_eq!(status, 200, "the status of {terminal}");

@@ -75,7 +75,7 @@ pub fn test_vars(settings: &[(&str, &str)]) -> Vars {
     Vars::from_iter(all)
 }
 
-/// Builds and serves `config` on a free port of the loopback; `TEST_LOG=1` shows what the server logs.
+/// Builds and serves `config` on a free port of the loopback; `TEST_LOG=1` shows the server's log.
 pub async fn spawn(config: Config) -> TestApp {
     if std::env::var("TEST_LOG").is_ok() {
         let _ = docent::telemetry::init(&Vars::from_iter([("RUST_LOG", "debug,hyper=info")]));

@@ -290,8 +290,7 @@ async fn respond(reply: Reply, state: &Arc<Shared>) -> Response {
         Reply::Chunks(chunks) => stream(futures::stream::iter(chunks.into_iter().map(Ok)), state),
         Reply::Cut(chunks) => {
             let broken = Err(std::io::Error::from(std::io::ErrorKind::ConnectionReset));
-            // The server writes what it has as soon as the stream is pending, so no chunk is lost with the
-            // break.
+            // The server writes its bytes as soon as the stream is pending, so no chunk is lost with the break.
             let later = futures::stream::once(async {
                 tokio::task::yield_now().await;
                 broken

@@ -1,4 +1,4 @@
-//! Compares answers and problems with what a test expects, and shows all of them when they differ.
+//! Compares answers and problems with the expectations of a test, and shows the whole answer if they differ.
 
 use serde_json::Value;
 

@@ -1,5 +1,5 @@
-//! Fuzzes the reader of pages: any source gives passages that are not empty, or a sentence that says what is
-//! wrong.
+//! Fuzzes the reader of pages: any source gives passages that are not empty, or a sentence that names the
+//! fault.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(

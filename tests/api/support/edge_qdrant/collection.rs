@@ -47,7 +47,7 @@ impl Collection {
         };
         for (name, params) in dense {
             if params.multivector_config.is_some() {
-                return Err(unknown("multivector_config"));
+                return Err(unknown_option("multivector_config"));
             }
             let distance = parse(json!(params.distance().as_str_name()))?;
             config = config.vector(name, EdgeVectorParamsBuilder::new(params.size as usize, distance).build());
@@ -61,7 +61,7 @@ impl Collection {
                 .sparse_vector(name.clone(), EdgeSparseVectorParamsBuilder::new().modifier(modifier).build());
         }
         let folder = tempfile::tempdir().map_err(|error| Status::internal(error.to_string()))?;
-        let shard = EdgeShard::new(folder.path(), config.build()).map_err(refused)?;
+        let shard = EdgeShard::new(folder.path(), config.build()).map_err(engine_status)?;
         let (dense, sparse) = (request.vectors_config, request.sparse_vectors_config);
         Ok(Self { shard, dense, sparse, metadata: payload(request.metadata), _folder: folder })
     }
@@ -94,7 +94,7 @@ impl Collection {
     pub(super) fn write(&self, operation: UpdateOperation) -> Result<q::PointsOperationResponse, Status> {
         let outcome = self.shard.update(operation);
         self.shard.flush();
-        outcome.map_err(refused)?;
+        outcome.map_err(engine_status)?;
         let result = q::UpdateResult { status: q::UpdateStatus::Completed.into(), ..Default::default() };
         Ok(q::PointsOperationResponse { result: Some(result), ..Default::default() })
     }
@@ -115,7 +115,7 @@ impl Collection {
         request: q::CreateFieldIndexCollection,
     ) -> Result<q::PointsOperationResponse, Status> {
         if request.field_index_params.is_some() {
-            return Err(unknown("field_index_params"));
+            return Err(unknown_option("field_index_params"));
         }
         let kind = request.field_type.map(|kind| PayloadFieldSchema::FieldType(FIELD_TYPES[kind as usize]));
         let index = edge::CreateIndex { field_name: parse(json!(request.field_name))?, field_schema: kind };
@@ -125,7 +125,7 @@ impl Collection {
 
     pub(super) fn scroll(&self, request: q::ScrollPoints) -> Result<q::ScrollResponse, Status> {
         if request.order_by.is_some() {
-            return Err(unknown("order_by"));
+            return Err(unknown_option("order_by"));
         }
         let scroll = edge::ScrollRequest {
             offset: request.offset.map(id).transpose()?,
@@ -135,32 +135,32 @@ impl Collection {
             with_vector: with_vectors(request.with_vectors),
             order_by: None,
         };
-        let (records, next) = self.shard.scroll(scroll).map_err(refused)?;
-        let result = records.into_iter().map(retrieved).collect();
-        Ok(q::ScrollResponse { next_page_offset: next.map(id_out), result, ..Default::default() })
+        let (records, next) = self.shard.scroll(scroll).map_err(engine_status)?;
+        let result = records.into_iter().map(retrieved_point).collect();
+        Ok(q::ScrollResponse { next_page_offset: next.map(wire_id), result, ..Default::default() })
     }
 
     pub(super) fn get(&self, request: q::GetPoints) -> Result<q::GetResponse, Status> {
         let (ids, vectors) = (ids(request.ids)?, with_vectors(request.with_vectors));
         let payload = with_payload(request.with_payload, false)?;
-        let records = self.shard.retrieve(&ids, Some(payload), Some(vectors)).map_err(refused)?;
-        Ok(q::GetResponse { result: records.into_iter().map(retrieved).collect(), ..Default::default() })
+        let records = self.shard.retrieve(&ids, Some(payload), Some(vectors)).map_err(engine_status)?;
+        Ok(q::GetResponse { result: records.into_iter().map(retrieved_point).collect(), ..Default::default() })
     }
 
     pub(super) fn count(&self, request: q::CountPoints) -> Result<q::CountResponse, Status> {
         let filter = request.filter.map(filter).transpose()?;
         let count = edge::CountRequest { filter, exact: request.exact.unwrap_or(true) };
-        let count = self.shard.count(count).map_err(refused)? as u64;
+        let count = self.shard.count(count).map_err(engine_status)? as u64;
         Ok(q::CountResponse { result: Some(q::CountResult { count }), ..Default::default() })
     }
 
     pub(super) fn query(&self, request: q::QueryPoints) -> Result<Vec<q::ScoredPoint>, Status> {
         if !request.prefetch.is_empty() || request.lookup_from.is_some() {
-            return Err(unknown("prefetch or lookup_from"));
+            return Err(unknown_option("prefetch or lookup_from"));
         }
         let nearest = match request.query.and_then(|query| query.variant) {
-            Some(query::Variant::Nearest(input)) => nearest(input)?,
-            other => return Err(unknown(format!("query {other:?}"))),
+            Some(query::Variant::Nearest(input)) => vector_to_search(input)?,
+            other => return Err(unknown_option(format!("query {other:?}"))),
         };
         let using = request.using.unwrap_or_default();
         let query = QueryEnum::Nearest(edge::NamedQuery::new(nearest, using));
@@ -175,6 +175,6 @@ impl Collection {
             with_vector: with_vectors(request.with_vectors),
             with_payload: with_payload(request.with_payload, false)?,
         };
-        Ok(self.shard.query(query).map_err(refused)?.into_iter().map(scored).collect())
+        Ok(self.shard.query(query).map_err(engine_status)?.into_iter().map(scored_point).collect())
     }
 }

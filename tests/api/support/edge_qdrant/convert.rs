@@ -13,11 +13,11 @@ use qdrant_edge::{self as edge, OperationError, PointId, VectorInternal, VectorS
 use serde_json::{Value, json};
 use tonic::Status;
 
-pub(super) fn unknown(what: impl std::fmt::Display) -> Status {
+pub(super) fn unknown_option(what: impl std::fmt::Display) -> Status {
     Status::unimplemented(format!("EdgeQdrant does not know: {what}"))
 }
 
-pub(super) fn refused(error: OperationError) -> Status {
+pub(super) fn engine_status(error: OperationError) -> Status {
     match error {
         OperationError::ServiceError { .. } => Status::internal(error.to_string()),
         _ => Status::invalid_argument(format!("Wrong input: {error}")),
@@ -48,7 +48,7 @@ pub(super) fn ids(wire: Vec<q::PointId>) -> Result<Vec<PointId>, Status> {
     wire.into_iter().map(id).collect()
 }
 
-pub(super) fn id_out(id: PointId) -> q::PointId {
+pub(super) fn wire_id(id: PointId) -> q::PointId {
     match id {
         PointId::NumId(number) => number.into(),
         PointId::Uuid(uuid) => uuid.to_string().into(),
@@ -61,36 +61,36 @@ pub(super) fn point(wire: q::PointStruct) -> Result<edge::PointStructPersisted, 
         Some(vectors::VectorsOptions::Vectors(named)) => named.vectors,
         None => HashMap::new(),
     };
-    let named = named.into_iter().map(|(name, wire)| Ok((name, stored(wire)?)));
+    let named = named.into_iter().map(|(name, wire)| Ok((name, vector_to_store(wire)?)));
     let named = named.collect::<Result<HashMap<_, _>, Status>>()?;
     let id = id(wire.id.unwrap_or_default())?;
     Ok(edge::PointStruct::new(id, named, Value::Object(payload(wire.payload).0)).into())
 }
 
 /// Converts a vector to store; the text of a document becomes BM25 weights.
-fn stored(wire: q::Vector) -> Result<edge::Vector, Status> {
+fn vector_to_store(wire: q::Vector) -> Result<edge::Vector, Status> {
     match wire.vector {
         Some(vector::Vector::Dense(dense)) => Ok(dense.data.into()),
         Some(vector::Vector::Sparse(sparse)) => sparse_vector(sparse),
         Some(vector::Vector::Document(document)) => Ok(bm25(&document)?.embed_document(&document.text).into()),
-        other => Err(unknown(format!("vector {other:?}"))),
+        other => Err(unknown_option(format!("vector {other:?}"))),
     }
 }
 
 /// Converts a vector to search with; the text of a document becomes a set of words.
-pub(super) fn nearest(wire: q::VectorInput) -> Result<VectorInternal, Status> {
+pub(super) fn vector_to_search(wire: q::VectorInput) -> Result<VectorInternal, Status> {
     match wire.variant {
         Some(vector_input::Variant::Dense(dense)) => Ok(VectorInternal::Dense(dense.data)),
         Some(vector_input::Variant::Sparse(sparse)) => Ok(sparse_vector(sparse)?.0),
         Some(vector_input::Variant::Document(document)) => {
             Ok(VectorInternal::Sparse(bm25(&document)?.embed_query(&document.text)))
         }
-        other => Err(unknown(format!("nearest {other:?}"))),
+        other => Err(unknown_option(format!("nearest {other:?}"))),
     }
 }
 
 fn sparse_vector(wire: q::SparseVector) -> Result<edge::Vector, Status> {
-    edge::Vector::new_sparse(wire.indices, wire.values).map_err(refused)
+    edge::Vector::new_sparse(wire.indices, wire.values).map_err(engine_status)
 }
 
 fn bm25(document: &q::Document) -> Result<EdgeBm25, Status> {
@@ -129,7 +129,7 @@ pub(super) fn filter(wire: q::Filter) -> Result<edge::Filter, Status> {
 
 fn filter_json(wire: q::Filter) -> Result<Value, Status> {
     if wire.min_should.is_some() {
-        return Err(unknown("min_should"));
+        return Err(unknown_option("min_should"));
     }
     let mut json = json!({});
     for (name, wire) in [("must", wire.must), ("should", wire.should), ("must_not", wire.must_not)] {
@@ -146,7 +146,7 @@ fn condition(wire: q::Condition) -> Result<Value, Status> {
         Some(ConditionOneOf::IsEmpty(wire)) => Ok(json!({ "is_empty": { "key": wire.key } })),
         Some(ConditionOneOf::HasId(wire)) => Ok(json!({ "has_id": ids(wire.has_id)? })),
         Some(ConditionOneOf::Filter(wire)) => filter_json(wire),
-        other => Err(unknown(format!("condition {other:?}"))),
+        other => Err(unknown_option(format!("condition {other:?}"))),
     }
 }
 
@@ -154,7 +154,7 @@ fn field(wire: q::FieldCondition) -> Result<Value, Status> {
     let more = q::FieldCondition { key: String::new(), r#match: None, range: None, ..wire.clone() };
     let matched = wire.r#match.clone().and_then(|wire| wire.match_value);
     let (name, value) = match (matched, wire.range) {
-        _ if more != q::FieldCondition::default() => return Err(unknown(format!("condition {wire:?}"))),
+        _ if more != q::FieldCondition::default() => return Err(unknown_option(format!("condition {wire:?}"))),
         (Some(MatchValue::Keyword(text)), None) => ("match", json!({ "value": text })),
         (Some(MatchValue::Integer(number)), None) => ("match", json!({ "value": number })),
         (Some(MatchValue::Boolean(truth)), None) => ("match", json!({ "value": truth })),
@@ -163,16 +163,16 @@ fn field(wire: q::FieldCondition) -> Result<Value, Status> {
         (None, Some(q::Range { lt, gt, gte, lte })) => {
             ("range", json!({ "lt": lt, "gt": gt, "gte": gte, "lte": lte }))
         }
-        _ => return Err(unknown(format!("condition {wire:?}"))),
+        _ => return Err(unknown_option(format!("condition {wire:?}"))),
     };
     Ok(json!({ "key": wire.key, name: value }))
 }
 
-fn payload_out(payload: Option<edge::Payload>) -> HashMap<String, q::Value> {
+fn wire_payload(payload: Option<edge::Payload>) -> HashMap<String, q::Value> {
     Payload::from(payload.unwrap_or_default().0).into()
 }
 
-fn vectors_out(vectors: VectorStructInternal) -> q::VectorsOutput {
+fn wire_vectors(vectors: VectorStructInternal) -> q::VectorsOutput {
     let out = |vector: VectorInternal| {
         let vector = match vector {
             VectorInternal::Dense(data) => vector_output::Vector::Dense(q::DenseVector { data }),
@@ -196,22 +196,22 @@ fn vectors_out(vectors: VectorStructInternal) -> q::VectorsOutput {
     q::VectorsOutput { vectors_options: Some(options) }
 }
 
-pub(super) fn retrieved(record: edge::Record) -> q::RetrievedPoint {
+pub(super) fn retrieved_point(record: edge::Record) -> q::RetrievedPoint {
     q::RetrievedPoint {
-        id: Some(id_out(record.id)),
-        payload: payload_out(record.payload),
-        vectors: record.vector.map(vectors_out),
+        id: Some(wire_id(record.id)),
+        payload: wire_payload(record.payload),
+        vectors: record.vector.map(wire_vectors),
         ..Default::default()
     }
 }
 
-pub(super) fn scored(point: edge::ScoredPoint) -> q::ScoredPoint {
+pub(super) fn scored_point(point: edge::ScoredPoint) -> q::ScoredPoint {
     q::ScoredPoint {
-        id: Some(id_out(point.id)),
-        payload: payload_out(point.payload),
+        id: Some(wire_id(point.id)),
+        payload: wire_payload(point.payload),
         score: point.score,
         version: point.version,
-        vectors: point.vector.map(vectors_out),
+        vectors: point.vector.map(wire_vectors),
         ..Default::default()
     }
 }

@@ -166,7 +166,7 @@ impl State {
 
     fn upsert(&mut self, request: q::UpsertPoints) -> Result<q::PointsOperationResponse, Status> {
         if request.update_filter.is_some() || request.update_mode() != q::UpdateMode::Upsert {
-            return Err(convert::unknown("conditional upsert"));
+            return Err(convert::unknown_option("conditional upsert"));
         }
         let collection = self.collection(&request.collection_name)?;
         let points = request.points.into_iter().map(convert::point).collect::<Result<Vec<_>, _>>()?;

@@ -51,7 +51,7 @@ async fn create(client: &Qdrant) -> Result<(), QdrantError> {
     client.create_collection(create.sparse_vectors_config(sparse).metadata(metadata)).await.map(drop)
 }
 
-async fn filled() -> (EdgeQdrant, Qdrant) {
+async fn start_filled() -> (EdgeQdrant, Qdrant) {
     let server = EdgeQdrant::start().await;
     let client = client(&server);
     create(&client).await.unwrap();
@@ -90,7 +90,7 @@ fn numbers(points: &[q::ScoredPoint]) -> Vec<i64> {
 
 #[tokio::test]
 async fn a_collection_is_described_as_it_was_created_and_updated() {
-    let (server, client) = filled().await;
+    let (server, client) = start_filled().await;
     let (code, message) = refusal(create(&client).await);
     assert_eq!((code, message.contains("`docs` already exists")), (Code::AlreadyExists, true));
     server.ignore_metadata(true);
@@ -125,7 +125,7 @@ async fn a_collection_is_described_as_it_was_created_and_updated() {
 
 #[tokio::test]
 async fn words_and_vectors_find_their_points_and_a_wrong_size_is_refused() {
-    let (_server, client) = filled().await;
+    let (_server, client) = start_filled().await;
     let legs = vec![nearest(bm25("Haus"), "bm25").build(), nearest(vec![1.0, 0.0], "dense").build()];
     let answer = client.query_batch(q::QueryBatchPointsBuilder::new("docs", legs)).await.unwrap();
     assert_eq!(numbers(&answer.result[0].result), [7]);
@@ -144,7 +144,7 @@ async fn words_and_vectors_find_their_points_and_a_wrong_size_is_refused() {
 
 #[tokio::test]
 async fn filters_count_the_same_with_and_without_an_index() {
-    let (_server, client) = filled().await;
+    let (_server, client) = start_filled().await;
     let any = Condition::matches("kind", vec!["a".to_owned(), "b".to_owned()]);
     let range = Condition::range("number", q::Range { gte: Some(3.0), lt: Some(9.0), ..Default::default() });
     let either = Filter::should([Condition::matches("number", 4), Condition::matches("number", 19)]);
@@ -175,7 +175,7 @@ async fn filters_count_the_same_with_and_without_an_index() {
 
 #[tokio::test]
 async fn pages_follow_each_other_and_what_is_deleted_is_gone() {
-    let (_server, client) = filled().await;
+    let (_server, client) = start_filled().await;
     let page = q::ScrollPointsBuilder::new("docs").limit(8).with_vectors(true);
     let mut page = page.with_payload(q::PayloadIncludeSelector { fields: vec!["number".to_owned()] });
     let (mut seen, mut sizes) = (Vec::new(), Vec::new());
@@ -206,7 +206,7 @@ async fn pages_follow_each_other_and_what_is_deleted_is_gone() {
 
 #[tokio::test]
 async fn a_server_that_is_cut_off_answers_nothing_until_it_recovers() {
-    let (server, client) = filled().await;
+    let (server, client) = start_filled().await;
     server.fail_after_upserts(1);
     upsert(&client, vec![point(20)]).await.unwrap();
     assert_eq!(refusal(upsert(&client, vec![point(21)]).await).0, Code::Unavailable);
