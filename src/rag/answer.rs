@@ -1,5 +1,4 @@
-//! Writes an answer: streams a model's text, checks its citations on the way, and sums the answer up at its
-//! end.
+//! Writes an answer: streams a model's text, checks the citations on the way, and ends with a summary.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,7 +17,7 @@ use crate::provider::{self, Delta, DeltaStream, Finish, NOT_IN_DOCS_SENTENCE, Pr
 use crate::telemetry::metrics;
 use crate::text::estimate_tokens;
 
-/// Sentence of an answer that no model may write, because the day's budget is spent.
+/// Text of an answer on a day whose budget is spent: no model is asked.
 const SEARCH_ONLY_SENTENCE: &str =
     "No more answers can be written today; these sections of the documentation fit the question best.";
 
@@ -28,7 +27,7 @@ pub type AnswerStream = BoxStream<'static, Result<AnswerEvent, Error>>;
 /// Bounds the time of the model that writes an answer.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Deadlines {
-    /// Time to the first visible text, of both models together.
+    /// Time to the first visible text, for both models together.
     pub(super) first_token: Duration,
     /// Time between two pieces of text.
     pub(super) gap: Duration,
@@ -37,7 +36,7 @@ pub(super) struct Deadlines {
 }
 
 impl Deadlines {
-    /// Returns the next delta. A stream that stops without its end was cut.
+    /// Returns the next delta. A stream that stops without [`Delta::Finish`] was cut off, which is an error.
     async fn next_delta(&self, deltas: &mut DeltaStream) -> Result<Delta, Error> {
         let missed = Error::Generation(provider::Error::Timeout("GAP_TIMEOUT".to_owned()));
         let delta = match within_deadlines(self.answer, self.gap, missed, deltas.next()).await {
@@ -58,7 +57,8 @@ pub(super) struct AnswerParts {
     pub(super) prompt: Prompt,
 }
 
-/// Streams an answer that a model writes; the model is asked once the sources have been taken.
+/// Streams an answer that a model writes; the model is asked after the caller has taken the sources from the
+/// stream.
 pub(super) fn stream_written(parts: AnswerParts) -> AnswerStream {
     let AnswerParts { sources, mut answer, deadlines, writers, prompt } = parts;
     let stream = async_stream::try_stream! {
@@ -92,7 +92,7 @@ pub(super) fn stream_nothing_found(timings: Timings) -> AnswerStream {
     stream_fixed(Vec::new(), NOT_IN_DOCS_SENTENCE, Status::NotInDocs, timings)
 }
 
-/// Streams the answer of a day whose budget is spent: the sources stand for it.
+/// Streams the answer on a day whose budget is spent: the sources and a fixed sentence. The model is not asked.
 pub(super) fn stream_search_only(sources: Vec<Source>, timings: Timings) -> AnswerStream {
     stream_fixed(sources, SEARCH_ONLY_SENTENCE, Status::SearchOnly, timings)
 }
@@ -112,7 +112,8 @@ fn stream_fixed(sources: Vec<Source>, sentence: &str, status: Status, timings: T
     futures::stream::iter(events.map(Ok)).boxed()
 }
 
-/// Holds an answer as far as it has been written. Has no `Debug`: it holds the answer's text.
+/// Holds the state of an answer while a model writes the text. Has no `Debug`, because a log must not show the
+/// text.
 pub(super) struct AnswerInProgress {
     citations: Citations,
     bytes: usize,
@@ -126,7 +127,7 @@ pub(super) struct AnswerInProgress {
 }
 
 impl AnswerInProgress {
-    /// Starts an empty answer that may cite so many `sources`.
+    /// Starts an empty answer that may cite the sources 1 to `sources`.
     pub(super) fn new(sources: usize, spending: Option<Spending>, times: Arc<StageTimes>) -> Self {
         let citations = Citations::new(sources);
         Self { citations, bytes: 0, has_visible_text: false, model: None, spending, times }
@@ -155,8 +156,8 @@ impl AnswerInProgress {
         }
     }
 
-    /// Takes the next piece of text, and returns what of it a reader may have now and whether the answer has
-    /// reached [`MAX_ANSWER_BYTES`].
+    /// Adds the next piece of text. Returns the text that a reader may have now, if any, and true if the answer
+    /// exceeded [`MAX_ANSWER_BYTES`] and was cut there.
     fn push(&mut self, text: &str) -> (Option<String>, bool) {
         if self.model.is_some()
             && let Some(after) = self.times.record_first_token()
@@ -183,19 +184,19 @@ impl AnswerInProgress {
     /// Returns the last events: text that was held back, and the summary.
     fn finish(self, end: Finish) -> Vec<AnswerEvent> {
         if let (Some(mut spending), Some(usage)) = (self.spending, end.usage) {
-            // A gateway may leave the counts out; then the estimate stands.
+            // A gateway may leave the counts out; then the estimate is kept.
             if usage.prompt_tokens > 0 && usage.completion_tokens > 0 {
                 spending.correct(usage.total_tokens);
             }
         }
-        let (rest, checked) = self.citations.finish();
+        let (remaining, report) = self.citations.finish();
         let mut events = Vec::new();
-        if !rest.is_empty() {
-            events.push(AnswerEvent::Text(rest));
-        } else if checked.refused && !self.has_visible_text {
+        if !remaining.is_empty() {
+            events.push(AnswerEvent::Text(remaining));
+        } else if report.refused && !self.has_visible_text {
             events.push(AnswerEvent::Text(NOT_IN_DOCS_SENTENCE.to_owned()));
         }
-        let status = match (checked.refused, checked.cited.is_empty()) {
+        let status = match (report.refused, report.cited.is_empty()) {
             (true, _) => Status::NotInDocs,
             (false, false) => Status::Answered,
             (false, true) => Status::Uncited,
@@ -203,12 +204,12 @@ impl AnswerInProgress {
         let Finish { finish_reason, model, usage } = end;
         events.push(AnswerEvent::Done(Summary {
             status,
-            cited: checked.cited,
+            cited: report.cited,
             finish_reason,
             model,
             usage,
             timings: self.times.timings(),
-            invalid_citations: checked.invalid,
+            invalid_citations: report.invalid,
         }));
         events
     }

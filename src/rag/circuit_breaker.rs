@@ -23,7 +23,8 @@ use crate::{provider, retrieval};
 pub(super) const MAX_SLOW_FAILURES: u32 = 5;
 /// Time that the breaker stays open before one question probes the stage.
 const OPEN_FOR: Duration = Duration::from_secs(5);
-/// Time from which a failure is slow even before its deadline: a connection that does not open, say.
+/// Duration from which a failure counts as slow even before its deadline, for example when a connection does
+/// not open.
 pub(super) const SLOW_FAILURE: Duration = Duration::from_secs(2);
 
 /// Guards one stage; all questions share it.
@@ -60,7 +61,7 @@ impl CircuitBreaker {
         Self { stage, state: Mutex::new(BreakerState { circuit, generation: 0 }) }
     }
 
-    /// Admits an attempt, as the probe if the breaker has been open long enough.
+    /// Admits an attempt, as the probe if the breaker has been open for [`OPEN_FOR`].
     ///
     /// # Errors
     ///
@@ -86,7 +87,7 @@ impl CircuitBreaker {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Closes the breaker if it is not closed, and forgets slow failures.
+    /// Closes the breaker if it is not closed, and resets the count of slow failures.
     fn record_answer(&self) {
         let mut state = self.lock();
         if !matches!(state.circuit, Circuit::Closed { .. }) {
@@ -97,7 +98,8 @@ impl CircuitBreaker {
         state.circuit = Circuit::Closed { slow_failures: 0 };
     }
 
-    /// Counts a slow failure of an attempt of this `generation`, and opens the breaker if it was one too many.
+    /// Counts a slow failure of an attempt of this `generation`, and opens the breaker after
+    /// [`MAX_SLOW_FAILURES`] in a row, or at once if the attempt was the probe.
     fn record_slow_failure(&self, generation: u64) {
         let mut state = self.lock();
         if generation != state.generation {
@@ -119,15 +121,15 @@ impl CircuitBreaker {
         state.generation += 1;
     }
 
-    /// Ends the time of an open breaker now.
+    /// Lets the next question probe now, as if the breaker had been open for [`OPEN_FOR`].
     #[cfg(test)]
     pub(super) fn expire(&self) {
         self.lock().circuit = Circuit::Open { until: Instant::now() };
     }
 }
 
-/// Holds one question's attempt at a stage. Dropped without a result, when the reader has disconnected, it says
-/// nothing about the stage, and the next question may probe.
+/// Holds one question's attempt at a stage. An attempt that is dropped without a result, because the reader has
+/// disconnected, says nothing about the stage; if the attempt was the probe, the next question probes.
 pub(super) struct Attempt<'a> {
     breaker: &'a CircuitBreaker,
     is_probe: bool,
@@ -135,7 +137,8 @@ pub(super) struct Attempt<'a> {
 }
 
 impl Attempt<'_> {
-    /// Reports the result of the attempt to the breaker. Every result but a slow failure counts as an answer.
+    /// Reports the result of the attempt to the breaker. Every result except a slow failure counts as an
+    /// answer.
     pub(super) fn finish(mut self, is_slow_failure: bool) {
         self.is_probe = false;
         if is_slow_failure {
@@ -158,8 +161,8 @@ impl Drop for Attempt<'_> {
     }
 }
 
-/// Returns true if a failure held its question's permit for long, and not because a setting is wrong or because
-/// the service asked to wait.
+/// Returns true if a failure held the permit of its question for long. A refusal, a spent quota and a request
+/// to wait are never slow: the dependency has answered.
 pub(super) fn is_slow_failure(error: &Error, took: Duration, limit: Duration) -> bool {
     use provider::Error as P;
     use retrieval::Error as R;
@@ -176,7 +179,7 @@ pub(super) fn is_slow_failure(error: &Error, took: Duration, limit: Duration) ->
 mod tests {
     use super::*;
 
-    fn opened() -> CircuitBreaker {
+    fn open_breaker() -> CircuitBreaker {
         let breaker = CircuitBreaker::new(StageName::Embed);
         fail_slowly(&breaker, MAX_SLOW_FAILURES);
         breaker
@@ -202,7 +205,7 @@ mod tests {
     #[test]
     fn a_half_open_breaker_admits_one_probe_whose_result_decides() {
         for is_slow_failure in [true, false] {
-            let breaker = opened();
+            let breaker = open_breaker();
             breaker.expire();
             let probe = breaker.admit().unwrap();
             assert!(breaker.admit().is_err(), "a second question probes beside the first");
@@ -213,7 +216,7 @@ mod tests {
 
     #[test]
     fn a_probe_whose_reader_left_lets_the_next_question_probe() {
-        let breaker = opened();
+        let breaker = open_breaker();
         breaker.expire();
         drop(breaker.admit().unwrap());
         let probe = breaker.admit().unwrap();

@@ -1,10 +1,10 @@
 //! Checks citations while an answer streams. No I/O.
 //!
-//! `[n]` outside code that names no source never reaches a reader; grouped and foreign forms (`[1, 2]`, `[^1]`,
-//! `【1】`) become `[1][2]`, `[1]`, `[1]`; the model's mark of a refusal is removed from the very start. Code
-//! stays as it is: a backtick opens it until it closes or the paragraph ends, three backticks or tildes at the
-//! start of a line until their fence closes. Text goes out at once, except characters that may still become a
-//! citation or the mark.
+//! Outside code, a citation `[n]` that names no source never reaches a reader; grouped and foreign forms become
+//! plain ones: `[1, 2]` becomes `[1][2]`, and `[^1]` and `【1】` become `[1]`; the model's mark of a refusal is
+//! removed from the beginning of the answer. Code stays unchanged: backticks open code until as many backticks
+//! close it or the paragraph ends; three backticks or tildes at the start of a line open code until their fence
+//! closes. Text goes out at once, except characters that may still become a citation or the mark.
 //!
 //! The checker reads one character at a time, so the places where the stream was cut into pieces make no
 //! difference.
@@ -15,22 +15,24 @@ use crate::provider::NOT_IN_DOCS;
 
 /// Longest citation, in characters; a longer bracket stays ordinary text.
 const MAX_MARKER_CHARS: usize = 64;
-/// Characters before the mark, the mark included, that are held back while it may still come; then they are
-/// text.
+/// Characters at the beginning of an answer, the mark included, that are held back while the mark may still
+/// come; if there are more, they are released as text.
 const MAX_START_CHARS: usize = 64;
 
-/// Checks one answer. Has no `Debug`: it holds the answer's text.
+/// Checks the citations of one answer. Has no `Debug`, because a log must not show the answer's text.
 pub struct Citations {
     sources: usize,
     phase: Phase,
     /// Characters that may still become the mark or a citation.
-    held: String,
-    /// True if the text released just before `held` begins a bracket: dropping `held` must not complete it.
+    pending: String,
+    /// True if the text released just before `pending` begins a bracket: dropping `pending` must not complete
+    /// that bracket.
     in_bracket: bool,
     code: Code,
     /// Fence characters just before the next character; `None` after any other character.
     run: Option<FenceRun>,
-    /// Beginning of the line while it has only indentation and list or quote marks; `None` once it has more.
+    /// Beginning of the line while the line has only indentation and list or quote marks; `None` once the line
+    /// has more.
     lead: Option<String>,
     cited: BTreeSet<usize>,
     refused: bool,
@@ -39,7 +41,7 @@ pub struct Citations {
 
 /// Reports the citations and the refusal mark that the checker found.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Checked {
+pub struct CitationReport {
     /// Numbers of the cited sources, ascending.
     pub cited: Vec<usize>,
     /// True if the model marked its answer as a refusal.
@@ -73,7 +75,8 @@ enum Code {
     None,
     /// Code opened by this many backticks.
     Inline(usize),
-    /// Code opened by this many of `mark` at the start of a line; `info` until that line ends.
+    /// Code opened by this many of `mark` at the start of a line. `info` is true until that line ends;
+    /// `closing` is true on a line that has only the closing fence so far.
     Fence {
         mark: char,
         ticks: usize,
@@ -88,7 +91,7 @@ impl Citations {
         Self {
             sources,
             phase: Phase::Start,
-            held: String::new(),
+            pending: String::new(),
             in_bracket: false,
             code: Code::None,
             run: None,
@@ -116,25 +119,32 @@ impl Citations {
     }
 
     /// Ends the answer: characters still held are ordinary text.
-    pub fn finish(mut self) -> (String, Checked) {
+    pub fn finish(mut self) -> (String, CitationReport) {
         let mut out = String::new();
         match self.phase {
             Phase::Start => self.release_start(&mut out),
             Phase::AfterMark | Phase::Body => {}
         }
-        out.push_str(&self.held);
-        (out, Checked { cited: self.cited.into_iter().collect(), refused: self.refused, invalid: self.invalid })
+        out.push_str(&self.pending);
+        (
+            out,
+            CitationReport {
+                cited: self.cited.into_iter().collect(),
+                refused: self.refused,
+                invalid: self.invalid,
+            },
+        )
     }
 
     /// Reads one character while the mark may still come.
     fn read_start(&mut self, c: char, out: &mut String) {
-        self.held.push(c);
-        let rest = self.held.trim_start();
+        self.pending.push(c);
+        let rest = self.pending.trim_start();
         if rest == NOT_IN_DOCS {
             self.refused = true;
-            self.held.clear();
+            self.pending.clear();
             self.phase = Phase::AfterMark;
-        } else if !NOT_IN_DOCS.starts_with(rest) || self.held.chars().count() > MAX_START_CHARS {
+        } else if !NOT_IN_DOCS.starts_with(rest) || self.pending.chars().count() > MAX_START_CHARS {
             self.release_start(out);
         }
     }
@@ -142,18 +152,18 @@ impl Citations {
     /// Releases the characters held for the mark, which has not come, as ordinary text.
     fn release_start(&mut self, out: &mut String) {
         self.phase = Phase::Body;
-        for c in std::mem::take(&mut self.held).chars() {
+        for c in std::mem::take(&mut self.pending).chars() {
             self.read_body(c, out);
         }
     }
 
-    /// Reads one character of the answer behind a mark that may have come.
+    /// Reads one character of the answer after the place of the mark.
     fn read_body(&mut self, c: char, out: &mut String) {
         if let Some(run) = self.run.take_if(|run| run.mark != c) {
             self.end_run(run);
         }
         if matches!(c, '`' | '~') {
-            self.release(out);
+            self.release_marker(out);
             self.extend_run(c);
             out.push(c);
             return;
@@ -161,8 +171,8 @@ impl Citations {
         self.track_line(c);
         if self.code != Code::None {
             out.push(c);
-        } else if self.held.is_empty() {
-            if matches!(c, '[' | '【') { self.held.push(c) } else { out.push(c) }
+        } else if self.pending.is_empty() {
+            if matches!(c, '[' | '【') { self.pending.push(c) } else { out.push(c) }
         } else {
             self.read_marker(c, out);
         }
@@ -170,24 +180,24 @@ impl Citations {
 
     /// Reads one more character of a bracket that may be a citation.
     fn read_marker(&mut self, c: char, out: &mut String) {
-        let close = if self.held.starts_with('[') { ']' } else { '】' };
+        let close = if self.pending.starts_with('[') { ']' } else { '】' };
         if c == close {
-            match cited_numbers(&self.held) {
+            match parse_marker(&self.pending) {
                 Some(numbers) => {
-                    self.held.clear();
+                    self.pending.clear();
                     self.cite(&numbers, out);
                 }
                 None => {
-                    self.release(out);
+                    self.release_marker(out);
                     out.push(c);
                 }
             }
-        } else if may_continue(c) && self.held.chars().count() < MAX_MARKER_CHARS {
-            self.held.push(c);
+        } else if is_marker_char(c) && self.pending.chars().count() < MAX_MARKER_CHARS {
+            self.pending.push(c);
         } else {
-            self.release(out);
+            self.release_marker(out);
             if matches!(c, '[' | '【') {
-                self.held.push(c);
+                self.pending.push(c);
                 self.in_bracket = true;
             } else {
                 out.push(c);
@@ -213,9 +223,9 @@ impl Citations {
     }
 
     /// Releases the characters held for a citation as ordinary text.
-    fn release(&mut self, out: &mut String) {
-        out.push_str(&self.held);
-        self.held.clear();
+    fn release_marker(&mut self, out: &mut String) {
+        out.push_str(&self.pending);
+        self.pending.clear();
         self.in_bracket = false;
     }
 
@@ -225,7 +235,7 @@ impl Citations {
         run.ticks += 1;
     }
 
-    /// Ends a run of backticks or tildes: it opens code, closes it, or stands in it.
+    /// Ends a run of backticks or tildes, which opens code, closes code, or is part of it.
     fn end_run(&mut self, run: FenceRun) {
         let FenceRun { mark, ticks, is_at_start } = run;
         let opens_fence = ticks >= 3 && is_at_start;
@@ -294,13 +304,13 @@ fn starts_block(lead: &str) -> bool {
 }
 
 /// Returns true for a character that may stand between the brackets of a citation.
-fn may_continue(c: char) -> bool {
+fn is_marker_char(c: char) -> bool {
     c.is_ascii_digit() || matches!(c, ' ' | ',' | ';' | '，' | '、' | '^')
 }
 
-/// Returns the numbers of a marker without its closing bracket; `None` if it is no citation. A number that is
-/// too large becomes `usize::MAX`, which names no source.
-fn cited_numbers(marker: &str) -> Option<Vec<usize>> {
+/// Returns the numbers in a marker, which comes without its closing bracket; `None` if the marker is no
+/// citation. A number that is too large becomes `usize::MAX`, which names no source.
+fn parse_marker(marker: &str) -> Option<Vec<usize>> {
     let inner = marker.trim_start_matches(['[', '【']);
     let number = |part: &str| {
         let part = part.trim();
@@ -317,15 +327,15 @@ mod tests {
     use proptest::prelude::*;
 
     fn check(sources: usize, text: &str) -> (String, Vec<usize>, bool) {
-        pieces(sources, &[text])
+        check_pieces(sources, &[text])
     }
 
-    fn pieces(sources: usize, pieces: &[&str]) -> (String, Vec<usize>, bool) {
+    fn check_pieces(sources: usize, pieces: &[&str]) -> (String, Vec<usize>, bool) {
         let mut citations = Citations::new(sources);
         let mut out: String = pieces.iter().map(|piece| citations.push(piece)).collect();
-        let (rest, checked) = citations.finish();
+        let (rest, report) = citations.finish();
         out.push_str(&rest);
-        (out, checked.cited, checked.refused)
+        (out, report.cited, report.refused)
     }
 
     #[test]
@@ -446,7 +456,7 @@ mod tests {
             places.sort_unstable();
             let split: Vec<String> = places.windows(2).map(|pair| chars[pair[0]..pair[1]].iter().collect()).collect();
             let split: Vec<&str> = split.iter().map(String::as_str).collect();
-            prop_assert_eq!(pieces(2, &split), check(2, &text));
+            prop_assert_eq!(check_pieces(2, &split), check(2, &text));
         }
 
         #[test]

@@ -1,8 +1,8 @@
 //! Runs the pipeline from a question to a stream of answer events: embed, retrieve, assemble, generate, check.
 //!
-//! [`Rag::ground`] runs before a response has a head, so its failures have a status; [`Rag::answer`] is the
-//! rest, and its failures are the stream's last item. The stream owns everything it needs: dropping it cancels
-//! the model.
+//! [`Rag::ground`] runs before a response has a head, so its failures have a status; [`Rag::answer`] runs the
+//! other stages as a stream, and a failure is the stream's last item. The stream owns everything it needs:
+//! dropping it cancels the model.
 //!
 //! # Trying again
 //!
@@ -10,8 +10,8 @@
 //!
 //! - The *retry* repeats a call that may succeed, before the first token: in [`provider`](crate::provider),
 //!   around each call.
-//! - The *second model* is asked where the first has not begun to answer: in `writers`.
-//! - The *circuit breaker* asks a stage no more, for a while, that keeps missing its deadline: in
+//! - The *second model* is asked if the first does not begin to answer: in `writers`.
+//! - The *circuit breaker* stops asking a stage for a while if the stage keeps missing its deadline: in
 //!   `circuit_breaker`, which `stage_runner` puts in front of each stage.
 
 pub(crate) mod answer;
@@ -58,32 +58,32 @@ pub struct Rag {
     pub provider: Provider,
     /// Index that is searched.
     pub index: Index,
-    /// Site that the prompt speaks of.
+    /// Site whose name and instructions go into the prompt.
     pub site: SiteConfig,
     /// Deadlines of the stages, and sizes of the budget and the cache.
     pub limits: RagLimits,
-    /// Budget of a day's answers, where they cost anything and there is a ceiling.
+    /// Budget of a day's answers; `None` if answers cost nothing or no ceiling is set.
     budget: Option<Arc<Budget>>,
-    /// Embeddings of recent questions, by [`cache_key`], where embedding costs anything and `EMBED_CACHE` is
-    /// set.
+    /// Embeddings of recent questions, by [`cache_key`]; `None` if embedding costs nothing or `EMBED_CACHE` is
+    /// 0.
     embedding_cache: Option<Cache<Uuid, Vector>>,
     embed: StageRunner,
     retrieve: StageRunner,
     writers: Arc<Writers>,
 }
 
-/// Holds a question with its passages.
-pub struct Grounded {
+/// Holds a question with the passages that were retrieved for it.
+pub struct GroundedQuestion {
     question: Question,
     search_text: String,
     passages: Vec<Passage>,
     times: Arc<StageTimes>,
 }
 
-/// Prints the number of passages alone: a log must not show questions or passages.
-impl fmt::Debug for Grounded {
+/// Prints only the number of passages: a log must not show questions or passages.
+impl fmt::Debug for GroundedQuestion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Grounded").field("passages", &self.passages.len()).finish_non_exhaustive()
+        f.debug_struct("GroundedQuestion").field("passages", &self.passages.len()).finish_non_exhaustive()
     }
 }
 
@@ -111,7 +111,7 @@ impl Rag {
     /// # Errors
     ///
     /// Returns the error of the stage that failed or missed its deadline.
-    pub async fn ground(&self, question: Question, times: Arc<StageTimes>) -> Result<Grounded, Error> {
+    pub async fn ground(&self, question: Question, times: Arc<StageTimes>) -> Result<GroundedQuestion, Error> {
         let search_text = search_text::build(&question);
         let deadline = times.started() + self.limits.answer_timeout;
         let (vector, took) = match self.cached_embedding(&search_text) {
@@ -126,10 +126,11 @@ impl Rag {
         let search = async { self.index.search(search).await.map_err(Error::Retrieval) };
         let (passages, took) = self.retrieve.run(deadline, self.limits.retrieve_timeout, search).await?;
         times.record_retrieve(took);
-        Ok(Grounded { question, search_text, passages: prompt::within_budget(passages), times })
+        Ok(GroundedQuestion { question, search_text, passages: prompt::within_budget(passages), times })
     }
 
-    /// Looks a question's embedding up in the cache; `None` where it is missing or there is no cache.
+    /// Looks up a question's embedding in the cache; `None` if the cache has no such embedding or there is no
+    /// cache.
     fn cached_embedding(&self, search_text: &str) -> Option<Vector> {
         let cached = self.embedding_cache.as_ref()?.get(&cache_key(search_text));
         metrics::count_cache_lookup(cached.is_some());
@@ -146,9 +147,9 @@ impl Rag {
         Ok(vector)
     }
 
-    /// Answers a grounded question. No model is asked where nothing was retrieved or the day's budget is spent.
-    pub fn answer(&self, grounded: Grounded) -> AnswerStream {
-        let Grounded { question, search_text, passages, times } = grounded;
+    /// Answers a grounded question. No model is asked if nothing was retrieved or the day's budget is spent.
+    pub fn answer(&self, grounded: GroundedQuestion) -> AnswerStream {
+        let GroundedQuestion { question, search_text, passages, times } = grounded;
         if passages.is_empty() {
             return stream_nothing_found(times.timings());
         }
@@ -183,14 +184,14 @@ fn list_sources(passages: &[Passage]) -> Vec<Source> {
         title: passage.title.clone(),
         section: passage.section.clone(),
         url: passage.url.clone(),
-        snippet: snippet(&passage.text),
+        snippet: build_snippet(&passage.text),
         score: (passage.score * 1e6).round() / 1e6,
     };
     passages.iter().enumerate().map(source).collect()
 }
 
-/// Returns the beginning of a passage on one line.
-fn snippet(text: &str) -> String {
+/// Returns the beginning of a passage on one line, at most [`SNIPPET_CHARS`] long.
+fn build_snippet(text: &str) -> String {
     let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
     match clip(&line, SNIPPET_CHARS) {
         whole if whole.len() == line.len() => line,
@@ -204,8 +205,8 @@ mod tests {
 
     #[test]
     fn a_snippet_is_one_short_line() {
-        assert_eq!(snippet("a\n  b"), "a b");
-        let long = snippet(&"wort ".repeat(100));
+        assert_eq!(build_snippet("a\n  b"), "a b");
+        let long = build_snippet(&"wort ".repeat(100));
         assert!(long.ends_with("wort…"), "{long}");
         assert!(long.chars().count() <= SNIPPET_CHARS && long.chars().count() > SNIPPET_CHARS - 10);
     }

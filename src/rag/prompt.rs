@@ -1,7 +1,7 @@
 //! Assembles the prompt, within a budget. No I/O.
 //!
 //! The stable part comes first, so that a provider's prompt cache can hold it. Passages, page and selection are
-//! material: numbered, delimited, and unable to close their own delimiter.
+//! material to read: they are delimited, and their text cannot close its own delimiter.
 
 use crate::chat::{Message, Passage, Question, Role};
 use crate::config::SiteConfig;
@@ -18,7 +18,8 @@ const MAX_HISTORY_CHARS: usize = 16_000;
 /// Tags of the prompt; a passage cannot contain them as tags.
 const TAGS: &[&str] = &["passages", "passage", "page", "selection", "question"];
 
-/// Returns the passages that fit: each cut to its bound, and the worst left out once they fill the budget.
+/// Returns the passages that fit into the prompt: each is cut to its bound, and the worst are dropped once the
+/// budget is full.
 pub(super) fn within_budget(passages: Vec<Passage>) -> Vec<Passage> {
     let mut room = MAX_PASSAGES_CHARS;
     let mut kept = Vec::new();
@@ -35,7 +36,7 @@ pub(super) fn within_budget(passages: Vec<Passage>) -> Vec<Passage> {
     kept
 }
 
-/// Assembles the prompt for a question, the text its passages were retrieved for, and the passages
+/// Assembles the prompt from a question, the text for which its passages were retrieved, and the passages
 /// [`within_budget`].
 pub(super) fn assemble(
     site: &SiteConfig,
@@ -82,8 +83,8 @@ fn write_system(site: &SiteConfig) -> String {
     system
 }
 
-/// Returns the newest turns that fit. A conversation begins with the reader's turn, and no two turns of one
-/// side follow each other: both are refused or muddled by models.
+/// Returns the newest turns that fit. The first is the reader's, and neighbouring turns of one side are joined,
+/// because models refuse or confuse any other order.
 fn newest_turns(history: &[Message]) -> Vec<Message> {
     let mut room = MAX_HISTORY_CHARS;
     let mut newest: Vec<&Message> = Vec::new();

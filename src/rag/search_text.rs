@@ -1,14 +1,14 @@
-//! Builds the search text of a question: what is embedded and looked up in the index.
+//! Builds the search text of a question: the text that is embedded and looked up in the index.
 //!
 //! The index knows no conversation, so the search text must be a *standalone question*: one that is understood
 //! without the turns before it. Other systems ask a model to rewrite each follow-up question. Docent asks no
-//! model: where a question depends on the conversation, the questions before it go in front of it; the text
-//! that the reader marked goes behind it.
+//! model: if a question depends on the conversation, the earlier questions are put before it; text that the
+//! reader marked is put after it.
 //!
 //! A question depends on the conversation when it points at something without naming it ("how do I test
-//! that?"), goes on from it ("and on Windows?"), or says nothing by itself ("why?"). Any other question must
-//! not be pulled towards the earlier ones, so history counts only then, and a pointer counts only while the
-//! question says little itself. No I/O.
+//! that?"), goes on from it ("and on Windows?"), or says nothing by itself ("why?"). The search for any other
+//! question must not be drawn to the earlier questions. So history counts only for a dependent question, and a
+//! pointer makes a question dependent only if the question has few meaningful words. No I/O.
 
 use crate::chat::{Message, Question, Role};
 use crate::language::{self, Language, count_meaningful_words};
@@ -18,18 +18,17 @@ use crate::text::clip;
 const MAX_POINTING_WORDS: usize = 4;
 /// Meaningful words up to which a question that begins with an opener depends on the conversation.
 const MAX_OPENING_WORDS: usize = 2;
-/// Earlier questions that may go in front; older ones never count.
+/// Earlier questions that may be put before a question; older ones never count.
 const MAX_EARLIER: usize = 3;
 /// Characters of each earlier question; the rest is cut off, so that it does not outweigh the question itself.
 const MAX_EARLIER_CHARS: usize = 300;
 
-/// Lists the words with which a language points at something said before. Articles, and words that mean
-/// something else as often, are left out: an independent question must not be taken for a dependent one.
+/// Lists the words with which a language points at something said before. Articles, and words that as often
+/// mean something else, are left out, so that an independent question does not count as dependent.
 struct Pointers {
-    /// Words that stand for something.
+    /// Words that replace a noun.
     pronouns: &'static str,
-    /// Words that stand for something, or before the word they point at: "test this" points back, "this server"
-    /// does not.
+    /// Words that replace a noun or stand before one: "test this" points back, "this server" does not.
     determiners: &'static str,
     /// First words of a question that goes on from something.
     openers: &'static str,
@@ -37,7 +36,7 @@ struct Pointers {
     phrases: &'static str,
 }
 
-fn pointers_of(language: Language) -> Pointers {
+fn list_pointers(language: Language) -> Pointers {
     match language {
         Language::English => Pointers {
             pronouns: "it they them ones instead otherwise",
@@ -108,15 +107,16 @@ fn pointers_of(language: Language) -> Pointers {
 
 /// Beginnings of a question that goes on from something, in scripts without spaces.
 const UNSPACED_OPENERS: &str = "那 那么 还有 それで では じゃあ 그럼 그리고";
-/// Words that stand for something, in scripts without spaces.
+/// Words that replace a noun, in scripts without spaces.
 const UNSPACED_PRONOUNS: &str = "它 それ これ あれ 그것 그건 이것 그거";
 
 /// Builds the search text of a question.
 pub fn build(question: &Question) -> String {
     let mut parts = Vec::new();
     let mut current = question.query();
-    let asked = question.history().iter().rev().filter(|message| message.role == Role::User);
-    for Message { content, .. } in asked.filter(|message| !message.content.trim().is_empty()).take(MAX_EARLIER)
+    let earlier = question.history().iter().rev().filter(|message| message.role == Role::User);
+    for Message { content, .. } in
+        earlier.filter(|message| !message.content.trim().is_empty()).take(MAX_EARLIER)
     {
         if question.page().selection.is_some() || !depends_on_history(current) {
             break;
@@ -130,7 +130,7 @@ pub fn build(question: &Question) -> String {
     parts.join("\n\n")
 }
 
-/// Returns true if a question cannot be understood without the ones before it.
+/// Returns true if a question cannot be understood without the questions before it.
 fn depends_on_history(query: &str) -> bool {
     let lower = query.to_lowercase();
     if language::is_unspaced(&lower) {
@@ -138,7 +138,7 @@ fn depends_on_history(query: &str) -> bool {
         return opens || UNSPACED_PRONOUNS.split(' ').any(|pronoun| lower.contains(pronoun));
     }
     let words: Vec<&str> = language::word_runs(&lower).collect();
-    let pointers = pointers_of(language::detect(query).unwrap_or(Language::English));
+    let pointers = list_pointers(language::detect(query).unwrap_or(Language::English));
     let count = count_meaningful_words(query);
     let opens = words.first().is_some_and(|word| has_word(pointers.openers, word));
     count == 0
@@ -146,7 +146,7 @@ fn depends_on_history(query: &str) -> bool {
         || (count <= MAX_POINTING_WORDS && points_back(&words, &pointers))
 }
 
-/// Returns true if one of the words, or a phrase of them, points at something that they do not name.
+/// Returns true if a word or a phrase of the question points at something that the question does not name.
 fn points_back(words: &[&str], pointers: &Pointers) -> bool {
     let line = format!(" {} ", words.join(" "));
     let phrases = pointers.phrases.split(", ").filter(|phrase| !phrase.is_empty());
@@ -175,7 +175,7 @@ mod tests {
     #[test]
     fn every_language_has_pointers_and_openers() {
         for language in Language::ALL {
-            let Pointers { pronouns, determiners, openers, .. } = pointers_of(language);
+            let Pointers { pronouns, determiners, openers, .. } = list_pointers(language);
             assert!(!openers.is_empty() && pronouns.len() + determiners.len() > 0, "{language:?}");
         }
     }

@@ -1,4 +1,4 @@
-//! Runs a stage of an answer: within its deadline, behind its circuit breaker, with its figures recorded.
+//! Runs a stage of an answer within its deadline and behind its circuit breaker, and records its metrics.
 
 use std::future::Future;
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::telemetry::metrics;
 use crate::{provider, retrieval};
 
-/// Runs one stage for all questions.
+/// Runs one stage; all questions share the runner.
 #[derive(Debug)]
 pub(super) struct StageRunner {
     name: StageName,
@@ -24,8 +24,7 @@ impl StageRunner {
         Self { name, breaker: CircuitBreaker::new(name) }
     }
 
-    /// Runs `work` within `limit` and the whole answer's `deadline`, and returns how long it took beside its
-    /// value.
+    /// Runs `work` within `limit` and the whole answer's `deadline`, and returns its value and its duration.
     ///
     /// # Errors
     ///
@@ -42,7 +41,7 @@ impl StageRunner {
         let began = Instant::now();
         let outcome = within_deadlines(deadline, limit, deadline_error(self.name), work).await.flatten();
         let took = began.elapsed();
-        // A question that came with too little time left says nothing about the stage.
+        // A question that reached the stage with too little time left says nothing about the stage.
         if !matches!(outcome, Err(Error::AnswerTimeout) if took < limit.min(SLOW_FAILURE)) {
             attempt.finish(outcome.as_ref().err().is_some_and(|error| is_slow_failure(error, took, limit)));
         }
@@ -51,11 +50,11 @@ impl StageRunner {
     }
 }
 
-/// Runs work within its own `limit`, whose error is `missed`, and within the whole answer's `deadline`.
+/// Runs `work` within its own `limit` and the whole answer's `deadline`; `missed` is the error for the limit.
 ///
 /// # Errors
 ///
-/// Returns `missed`, or [`Error::AnswerTimeout`] where the answer's deadline came first.
+/// Returns `missed`, or [`Error::AnswerTimeout`] if the answer's deadline came first.
 pub(super) async fn within_deadlines<T>(
     deadline: Instant,
     limit: Duration,
@@ -99,26 +98,27 @@ mod tests {
     /// Slow failures in a row that open a circuit.
     const MANY: u32 = MAX_SLOW_FAILURES;
 
-    fn far() -> Instant {
+    fn far_deadline() -> Instant {
         Instant::now() + Duration::from_secs(3_600)
     }
 
-    fn failed() -> Error {
+    fn failed_error() -> Error {
         Error::Embedding(provider::Error::Failed("reset".to_owned()))
     }
 
-    /// Returns a stage that has missed so many deadlines.
-    async fn missed(times: u32) -> StageRunner {
+    /// Returns a stage that has missed `times` deadlines.
+    async fn stage_after_timeouts(times: u32) -> StageRunner {
         let stage = StageRunner::new(StageName::Embed);
         for _ in 0..times {
-            let outcome = stage.run(far(), Duration::from_millis(1), pending::<Result<(), Error>>()).await;
+            let outcome =
+                stage.run(far_deadline(), Duration::from_millis(1), pending::<Result<(), Error>>()).await;
             assert!(matches!(outcome, Err(Error::Embedding(provider::Error::Timeout(_)))), "{outcome:?}");
         }
         stage
     }
 
-    async fn answers(stage: &StageRunner) -> bool {
-        match stage.run(far(), LIMIT, ready(Ok(()))).await {
+    async fn is_asked(stage: &StageRunner) -> bool {
+        match stage.run(far_deadline(), LIMIT, ready(Ok(()))).await {
             Ok(_) => true,
             Err(Error::CircuitOpen { .. }) => false,
             Err(other) => panic!("{other}"),
@@ -127,25 +127,25 @@ mod tests {
 
     #[tokio::test]
     async fn a_stage_that_keeps_missing_its_deadline_is_not_asked_and_recovers_by_itself() {
-        let stage = missed(MANY).await;
-        assert!(!answers(&stage).await);
+        let stage = stage_after_timeouts(MANY).await;
+        assert!(!is_asked(&stage).await);
         stage.breaker.expire();
-        assert!(answers(&stage).await);
-        assert!(answers(&stage).await);
+        assert!(is_asked(&stage).await);
+        assert!(is_asked(&stage).await);
     }
 
     #[tokio::test]
     async fn an_answer_or_a_quick_failure_in_between_keeps_the_circuit_closed() {
-        for outcome in [Ok(()), Err(failed())] {
-            let stage = missed(MANY - 1).await;
-            let _ = stage.run(far(), LIMIT, ready(outcome)).await;
-            let _ = stage.run(far(), Duration::from_millis(1), pending::<Result<(), Error>>()).await;
-            assert!(answers(&stage).await);
+        for outcome in [Ok(()), Err(failed_error())] {
+            let stage = stage_after_timeouts(MANY - 1).await;
+            let _ = stage.run(far_deadline(), LIMIT, ready(outcome)).await;
+            let _ = stage.run(far_deadline(), Duration::from_millis(1), pending::<Result<(), Error>>()).await;
+            assert!(is_asked(&stage).await);
         }
         let stage = StageRunner::new(StageName::Embed);
         for _ in 0..10 * MANY {
             assert!(matches!(
-                stage.run(far(), LIMIT, ready(Err::<(), _>(failed()))).await,
+                stage.run(far_deadline(), LIMIT, ready(Err::<(), _>(failed_error()))).await,
                 Err(Error::Embedding(provider::Error::Failed(_)))
             ));
         }
@@ -153,17 +153,17 @@ mod tests {
 
     #[tokio::test]
     async fn one_question_probes_at_a_time_and_its_slow_failure_opens_the_circuit_again() {
-        let stage = missed(MANY).await;
+        let stage = stage_after_timeouts(MANY).await;
         stage.breaker.expire();
         {
-            let mut probe = std::pin::pin!(stage.run(far(), LIMIT, pending::<Result<(), Error>>()));
+            let mut probe = std::pin::pin!(stage.run(far_deadline(), LIMIT, pending::<Result<(), Error>>()));
             assert!(futures::poll!(probe.as_mut()).is_pending());
-            assert!(!answers(&stage).await, "a second question probes beside the first");
+            assert!(!is_asked(&stage).await, "a second question probes beside the first");
         }
         // The reader of the probe has left, so the next question may probe.
-        let outcome = stage.run(far(), Duration::from_millis(1), pending::<Result<(), Error>>()).await;
+        let outcome = stage.run(far_deadline(), Duration::from_millis(1), pending::<Result<(), Error>>()).await;
         assert!(matches!(outcome, Err(Error::Embedding(_))));
-        assert!(!answers(&stage).await);
+        assert!(!is_asked(&stage).await);
     }
 
     #[tokio::test]
@@ -173,6 +173,6 @@ mod tests {
             let outcome = stage.run(Instant::now(), LIMIT, pending::<Result<(), Error>>()).await;
             assert!(matches!(outcome, Err(Error::AnswerTimeout)), "{outcome:?}");
         }
-        assert!(answers(&stage).await);
+        assert!(is_asked(&stage).await);
     }
 }

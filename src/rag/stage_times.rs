@@ -70,8 +70,8 @@ impl StageTimes {
         self.lock().retrieve = Some(took);
     }
 
-    /// Records that visible text has come now, and returns the time since the question's arrival; `None` if
-    /// some had come before.
+    /// Records that visible text has arrived, and returns the time since the question's arrival; `None` if text
+    /// had arrived before.
     pub(super) fn record_first_token(&self) -> Option<Duration> {
         let mut durations = self.lock();
         if durations.first_token.is_some() {

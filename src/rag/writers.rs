@@ -1,4 +1,4 @@
-//! Opens an answer with the model that is asked first, or with the second one where the first has not begun.
+//! Opens an answer with the first model, or with the second model if the first does not begin to answer.
 //!
 //! The second model is one of three ways of trying again; see [the pipeline](super#trying-again).
 
@@ -15,7 +15,7 @@ use crate::telemetry::metrics;
 pub(super) struct Writers {
     /// Model of `GENERATIVE_MODEL`, asked first.
     first: GuardedModel,
-    /// Model of `GENERATIVE_MODEL_FALLBACK`, asked where the first has not begun to answer.
+    /// Model of `GENERATIVE_MODEL_FALLBACK`, asked if the first does not begin to answer.
     fallback: Option<GuardedModel>,
 }
 
@@ -28,7 +28,7 @@ struct GuardedModel {
 
 /// Holds an answer that has begun.
 pub(super) struct OpenAnswer {
-    /// Text of the answer, as it comes.
+    /// Text of the answer, as it arrives.
     pub(super) deltas: DeltaStream,
     /// Name of the model that writes; `None` offline.
     pub(super) model: Option<String>,
@@ -48,11 +48,11 @@ impl Writers {
     }
 
     /// Opens an answer before the whole answer's `deadline`; both models together have `limit` for the first
-    /// text. With a second model the first has half of it.
+    /// text. If there is a second model, the first has half of `limit`.
     ///
     /// # Errors
     ///
-    /// Returns the error of the model that was asked last, or of the first where the second one refuses.
+    /// Returns the error of the model that was asked last, or of the first model if the second refuses.
     pub(super) async fn open(
         &self,
         deadline: Instant,
