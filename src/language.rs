@@ -76,12 +76,12 @@ static STOP_WORDS: LazyLock<Vec<(Language, HashSet<&'static str>)>> =
     LazyLock::new(|| Language::ALL.map(|language| (language, read_stop_words(language))).into());
 
 fn read_stop_words(language: Language) -> HashSet<&'static str> {
-    let of_language = |line: &'static str| line.strip_prefix(language.code())?.strip_prefix(' ');
-    let lines = include_str!("language/stop_words.txt").lines().filter_map(of_language);
+    let strip_code = |line: &'static str| line.strip_prefix(language.code())?.strip_prefix(' ');
+    let lines = include_str!("language/stop_words.txt").lines().filter_map(strip_code);
     lines.flat_map(str::split_whitespace).collect()
 }
 
-/// Returns the language whose stop words the text has most of; `None` if it has none of any.
+/// Returns the language of most stop words in the text; `None` if the text has no stop word of any language.
 pub fn detect(text: &str) -> Option<Language> {
     let lower = text.to_lowercase();
     let words: Vec<&str> = word_runs(&lower).collect();
@@ -89,7 +89,8 @@ pub fn detect(text: &str) -> Option<Language> {
         let count = words.iter().filter(|word| stop.contains(*word)).count();
         (*language, count)
     });
-    // The last of the largest, from behind: the first language in `ALL` wins a tie.
+    // `max_by_key` returns the last of equal counts. The order is reversed, so the first language in `ALL`
+    // wins.
     let (language, count) = counts.rev().max_by_key(|(_, count)| *count)?;
     (count > 0).then_some(language)
 }
@@ -104,7 +105,7 @@ pub fn is_unspaced(text: &str) -> bool {
     text.chars().filter(|c| is_unspaced_char(*c)).count() > 1
 }
 
-/// Returns true for Han, kana, Hangul and Thai.
+/// Returns true for a character of Thai, or of the wide range that holds Han, kana and Hangul.
 pub fn is_unspaced_char(c: char) -> bool {
     ('\u{2e80}'..='\u{ffdc}').contains(&c) || ('\u{e00}'..='\u{e7f}').contains(&c)
 }
@@ -114,7 +115,7 @@ pub fn word_runs(text: &str) -> impl Iterator<Item = &str> {
     text.split(|c: char| !c.is_alphanumeric()).filter(|run| !run.is_empty())
 }
 
-/// Returns the parts of a name in several cases, those of two characters or more: `mapStateToProps` has `map`,
+/// Returns the parts of a name in mixed case that have two characters or more: `mapStateToProps` has `map`,
 /// `State`, `To`, `Props`. A word without parts has none.
 pub fn name_parts(run: &str) -> impl Iterator<Item = &str> {
     let parts = split_name(run);
@@ -144,8 +145,8 @@ pub fn stem(word: &str) -> String {
     Stemmer::create(Algorithm::English).stem(word).into_owned()
 }
 
-/// Counts the different stems of a text, without its stop words: how much the text says by itself. In a script
-/// without spaces each pair of neighbouring characters counts as a word.
+/// Counts the different stems of a text without its stop words, as a measure of how much the text says by
+/// itself. In a script without spaces each pair of neighbouring characters counts as a word.
 pub fn count_meaningful_words(text: &str) -> usize {
     let mut stems: HashSet<String> = HashSet::new();
     for run in word_runs(text) {
@@ -159,7 +160,7 @@ pub fn count_meaningful_words(text: &str) -> usize {
     stems.len()
 }
 
-/// Returns each character of a run with the one after it; the last one stands alone.
+/// Returns each character of a run together with the next; the last character stands alone.
 fn character_pairs(run: &str) -> impl Iterator<Item = String> {
     let chars: Vec<char> = run.chars().collect();
     (0..chars.len()).map(move |at| chars[at..chars.len().min(at + 2)].iter().collect())

@@ -1,8 +1,9 @@
-//! Offers the two services an answer needs, each in two kinds: an embedding of the question, and a stream of
-//! text.
+//! Offers the two services that an answer needs, the embedding of a question and a stream of text, each from
+//! Gemini or offline.
 //!
-//! Alternatives are enums. Everything that depends on the kind is a method here, so that no other room names a
-//! kind. An error says what the caller can do about it and knows no HTTP; its text is for the log.
+//! Alternatives are enums. Everything that depends on the provider is a method here, so that no other room
+//! names a variant. An error says if another call can help and knows no HTTP; the text of an error is for the
+//! log.
 
 pub mod gemini;
 pub mod offline;
@@ -23,16 +24,17 @@ pub use types::{
     Service, Task,
 };
 
-/// Tokens of a text that are embedded, by every kind of embedding: the smallest bound of them all, so that
-/// passages are cut alike. Longer texts are cut here, not by the service: so it is known what was embedded.
+/// Longest text that is embedded, in estimated tokens: the smallest bound of all embeddings, so that all of
+/// them cut passages alike. A longer text is cut here and not by the service, so that the embedded part is
+/// known.
 pub const MAX_EMBEDDED_TOKENS: usize = gemini::MAX_INPUT_TOKENS;
 
-/// Bounds a batch that is embedded in this process, which has no bound of its own: the progress is shown after
-/// each.
+/// Bounds of a batch that is embedded in this process. Only the progress display needs them: it advances after
+/// each batch.
 const OFFLINE_BATCH: BatchLimits = BatchLimits { max_items: 100, max_tokens: 24_000 };
 
-/// Holds the service that embeds and the services that write. They differ in a demo with a key, which embeds
-/// offline.
+/// Holds the service that embeds and the services that write. They differ where texts are embedded offline and
+/// Gemini writes, as in a demo with a key.
 #[derive(Debug, Clone)]
 pub struct Provider {
     /// Embeds questions and passages.
@@ -67,7 +69,7 @@ impl Provider {
     ///
     /// # Errors
     ///
-    /// TLS roots of this machine that cannot be read.
+    /// Returns an error if the TLS roots of this machine cannot be read.
     pub fn new(
         config: &ProviderConfig,
         token_delay: Duration,
@@ -96,7 +98,8 @@ impl Provider {
         }
     }
 
-    /// Looks up every model, the fallback included: for a start, when a setting can still be changed.
+    /// Looks up every model, the fallback included. A start does so, because a wrong setting can be changed
+    /// then.
     pub async fn probe_all(&self) -> Reach {
         match (self.probe().await, &self.fallback) {
             (Reach::Ok, Some(fallback)) => fallback.probe().await,
@@ -106,13 +109,13 @@ impl Provider {
 }
 
 impl Embedding {
-    /// Embeds the beginning of one text, [`MAX_EMBEDDED_TOKENS`] long: as `dimensions` values of length 1, or
-    /// offline as a sparse vector.
+    /// Embeds the beginning of a text, at most [`MAX_EMBEDDED_TOKENS`] long: as a dense vector of `dimensions`
+    /// values and length 1, or offline as a sparse vector.
     ///
     /// # Errors
     ///
-    /// The failure of the provider, or a vector of the wrong size, with a value that is not finite, or of no
-    /// length.
+    /// Returns the error of the provider, or [`Error::Failed`] for a vector that has the wrong size, the length
+    /// 0 or a value that is not finite.
     pub async fn embed(&self, text: &str, task: Task<'_>, dimensions: usize) -> Result<Vector, Error> {
         let text = clip_tokens(text, MAX_EMBEDDED_TOKENS);
         match self {
@@ -121,12 +124,13 @@ impl Embedding {
         }
     }
 
-    /// Embeds passages, at most as many as [`Embedding::batch_limits`] allows. No reader waits for them: the
-    /// call may take minutes.
+    /// Embeds passages, at most as many as [`Embedding::batch_limits`] allows. The call may take minutes,
+    /// because no reader waits for passages.
     ///
     /// # Errors
     ///
-    /// Those of [`Embedding::embed`], or another number of vectors than of passages.
+    /// Returns the errors of [`Embedding::embed`], or [`Error::Failed`] if there is not one vector for each
+    /// passage.
     pub async fn embed_batch(
         &self,
         documents: &[Document<'_>],
@@ -171,7 +175,7 @@ impl Embedding {
         }
     }
 
-    /// Returns the sizes of vectors that the model can make; `None` if they are not known.
+    /// Returns the sizes of vectors that the model can make; `None` if the sizes are not known.
     pub fn dimension_range(&self) -> Option<RangeInclusive<usize>> {
         match self {
             Self::Gemini(gemini) => gemini.dimension_range(),
@@ -210,12 +214,12 @@ impl Embedding {
 }
 
 impl Generation {
-    /// Opens an answer. Resolves at the first visible text, or at the end without any: until then a provider
-    /// may try again. The caller bounds the wait.
+    /// Opens an answer. The future resolves at the first visible text, or at the end of an answer without text:
+    /// until then a provider may repeat the call. The caller bounds the wait.
     ///
     /// # Errors
     ///
-    /// The failure that kept the provider from beginning.
+    /// Returns the error because of which the answer could not begin.
     pub async fn generate(&self, prompt: &Prompt) -> Result<DeltaStream, Error> {
         match self {
             Self::Gemini(gemini) => gemini.generate(prompt).await,
@@ -223,7 +227,7 @@ impl Generation {
         }
     }
 
-    /// Returns the configured model; `None` offline, where none is asked.
+    /// Returns the configured model; `None` offline, where no model is asked.
     pub fn model(&self) -> Option<&str> {
         match self {
             Self::Gemini(gemini) => Some(gemini.generative_model()),

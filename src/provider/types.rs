@@ -1,5 +1,4 @@
-//! Defines what goes into a provider and what comes out of it: texts to embed, prompts, pieces of an answer,
-//! failures.
+//! Defines the input and the output of a provider: texts to embed, prompts, pieces of an answer, errors.
 
 use std::fmt;
 use std::time::Duration;
@@ -9,13 +8,14 @@ use futures::stream::BoxStream;
 use crate::chat::{FinishReason, Message, Passage, Usage};
 use crate::text::{Redacted, estimate_tokens};
 
-/// Mark with which a model is told to begin its answer if the passages do not answer the question.
+/// Mark at the beginning of a model's answer if the passages do not answer the question; the prompt asks for
+/// the mark.
 pub const NOT_IN_DOCS: &str = "[NOT_IN_DOCS]";
 
 /// Sentence that a reader gets if the documentation does not answer the question.
 pub const NOT_IN_DOCS_SENTENCE: &str = "The documentation does not seem to answer this question.";
 
-/// Says what a text is embedded as; a model places questions and passages differently.
+/// Names the role of a text that is embedded; a model places questions and passages differently.
 #[derive(Clone, Copy)]
 pub enum Task<'a> {
     /// A question that looks for passages.
@@ -40,7 +40,8 @@ pub struct Document<'a> {
     pub text: &'a str,
 }
 
-/// Holds everything a model is told, and what the offline provider needs to answer without one.
+/// Holds everything that a model gets, and the question and the passages for the offline provider, which asks
+/// no model.
 #[derive(Clone, PartialEq)]
 pub struct Prompt {
     /// Stable part: the instructions.
@@ -53,7 +54,7 @@ pub struct Prompt {
     pub passages: Vec<Passage>,
 }
 
-/// Holds what a model sends next.
+/// Holds the next part of a model's answer.
 #[derive(Clone, PartialEq)]
 pub enum Delta {
     /// Next piece of visible text; never empty.
@@ -67,23 +68,23 @@ pub enum Delta {
 pub struct Finish {
     /// Reason why the model stopped.
     pub finish_reason: FinishReason,
-    /// Model that wrote the answer; `None` if none was asked.
+    /// Model that wrote the answer; `None` if no model was asked.
     pub model: Option<String>,
     /// Tokens of prompt and answer; `None` if the model did not report them.
     pub usage: Option<Usage>,
 }
 
-/// Streams a generation under way. Dropping the stream closes the connection to the model.
+/// Streams the deltas of one answer. Dropping the stream closes the connection to the model.
 pub type DeltaStream = BoxStream<'static, Result<Delta, Error>>;
 
-/// Reports the state of a service after a look at its models, which spends no tokens.
+/// Reports the state of a service after its models have been looked up, which spends no tokens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reach {
-    /// The service answers and accepts the key and the models, or none is needed.
+    /// The service answers and accepts the key and the models, or no service is needed.
     Ok,
-    /// The service answers that the key or a model cannot be used; the text names the setting.
+    /// The service refuses the key or a model; the text names the setting.
     Refused(String),
-    /// The service is there but does not answer as it should.
+    /// The service is there but does not answer as expected.
     Failing(String),
     /// No connection opens.
     Unreachable(String),
@@ -109,7 +110,8 @@ pub struct BatchLimits {
     pub max_tokens: usize,
 }
 
-/// Says why a provider did not deliver. The text is the cause, for the log: it is never shown to a client.
+/// Names the reason why a provider did not deliver. The text is the cause, for the log; a client never gets the
+/// text.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// The service will refuse again until a setting changes (400, 401, 403, 404, a redirect).
@@ -126,7 +128,7 @@ pub enum Error {
         /// Cause, for the log.
         cause: String,
     },
-    /// A quota is spent that waiting does not refill within the day.
+    /// A quota per day is spent, or a quota is zero: waiting a minute does not help.
     #[error("quota spent: {0}")]
     QuotaSpent(String),
     /// The service took too long.
@@ -138,7 +140,7 @@ pub enum Error {
 }
 
 impl Prompt {
-    /// Returns a number of tokens in which the prompt surely fits.
+    /// Returns an upper estimate of the prompt's tokens.
     pub fn estimated_tokens(&self) -> u64 {
         let texts = self.messages.iter().map(|message| &message.content).chain([&self.system]);
         texts.map(|text| estimate_tokens(text) as u64).sum()
@@ -146,7 +148,7 @@ impl Prompt {
 }
 
 impl Error {
-    /// Returns the kind under which the error is counted.
+    /// Returns the label under which the metrics count the error.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Refused(_) => "refused",

@@ -1,4 +1,4 @@
-//! Reads one answer: its events up to the first visible text, and from there on as a stream.
+//! Reads one answer: waits for the first visible text, then streams the answer from its beginning.
 
 use std::time::Duration;
 
@@ -18,8 +18,8 @@ use crate::provider::upstream::{Fault, Retry};
 /// Time to wait for more text or the end of the body once a finish reason has come after text; then the answer
 /// is done. Some proxies send `STOP` with every event, so `STOP` alone does not end an answer.
 const AFTER_TEXT: Duration = Duration::from_secs(5);
-/// Time to wait once a finish reason has come without any text. Shorter, because the call may then be repeated
-/// once, which takes time too.
+/// Time to wait once a finish reason has come without any text. This wait is shorter, because the call may then
+/// be repeated once, which takes time too.
 const AFTER_NO_TEXT: Duration = Duration::from_secs(1);
 
 /// Bounds the wait for the end of a body whose finish reason has come, well before the caller's own deadline.
@@ -46,11 +46,11 @@ impl FinishWaits {
     }
 }
 
-/// Reads an answer under way. Dropping it closes the connection.
+/// Reads an answer while it arrives. Dropping the reader closes the connection.
 pub(super) struct GeminiAnswer {
     events: EventReader,
     decoder: Decoder,
-    /// Text up to the first that is visible.
+    /// Text from the beginning up to the first visible text, which is included.
     first: String,
     /// True if `first` holds visible text.
     has_text: bool,
@@ -63,7 +63,7 @@ impl GeminiAnswer {
     ///
     /// # Errors
     ///
-    /// A body that is no event stream.
+    /// Returns a fault if the body is no event stream.
     pub(super) fn new(response: Response, key: ApiKey, waits: FinishWaits) -> Result<Self, Fault> {
         let kind = response.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
         let kind: Option<mime::Mime> = kind.and_then(|kind| kind.parse().ok());
@@ -74,12 +74,12 @@ impl GeminiAnswer {
         Ok(Self { events, decoder: Decoder::default(), first: String::new(), has_text: false, key, waits })
     }
 
-    /// Reads until there is visible text, which is kept in `first`, or the stream has ended in a way that is an
-    /// answer: a finish reason other than `STOP` needs no text.
+    /// Reads until visible text has arrived, which is kept in `first`, or the stream has ended with a finish
+    /// reason other than `STOP`, which makes an answer even without text.
     ///
     /// # Errors
     ///
-    /// A stream that breaks off, is no answer, or ends without text for no reason.
+    /// Returns a fault if the stream breaks off, is no answer, or ends with `STOP` and without text.
     pub(super) async fn advance_to_text(&mut self) -> Result<(), Fault> {
         while let Some(text) = self.next_text().await? {
             self.first.push_str(&text);
@@ -101,7 +101,8 @@ impl GeminiAnswer {
         }
     }
 
-    /// Returns the next visible text; `None` at the end of the stream, whatever ended it.
+    /// Returns the next visible text. `None` is the end: the body has ended, the connection has broken, or the
+    /// wait after a finish reason is over.
     async fn next_text(&mut self) -> Result<Option<String>, Fault> {
         let began = Instant::now();
         let mut deadline = None;
@@ -120,13 +121,14 @@ impl GeminiAnswer {
                 Some(Ok(data)) => {
                     let text = self.decoder.push(&data).map_err(|fault| match fault {
                         EventFault::Unusable => Fault::unusable("an event that is no answer"),
-                        EventFault::Api(error) => self.key.fault_in_stream(&error),
+                        EventFault::Api(error) => self.key.read_stream_fault(&error),
                     })?;
                     if !text.is_empty() {
                         return Ok(Some(text));
                     }
                 }
-                // The end of the body, a cut connection, half an event: the events so far decide.
+                // At the end of the body, or where the connection broke, the events so far decide; half an
+                // event does not count.
                 None | Some(Err(SseError::Connection)) => return Ok(None),
                 Some(Err(error)) => return Err(Fault::unusable(&error.to_string())),
             }

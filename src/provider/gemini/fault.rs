@@ -1,4 +1,5 @@
-//! Reads what an error of Gemini's means for another attempt, and removes the API key from its text.
+//! Decides if another attempt can help after an error of Gemini's, and removes the API key from the error's
+//! text.
 
 use std::sync::Arc;
 
@@ -11,12 +12,12 @@ use crate::provider::types::Error;
 use crate::provider::upstream::{Fault, Retry};
 use crate::text::log_safe;
 
-/// Holds the API key: it goes into one header, and is removed from every text.
+/// Holds the API key, sends it in one header, and removes it from texts.
 #[derive(Clone)]
 pub(super) struct ApiKey(Arc<SecretString>);
 
 impl ApiKey {
-    /// Keeps `key`.
+    /// Wraps `key`.
     pub(super) fn new(key: SecretString) -> Self {
         Self(Arc::new(key))
     }
@@ -29,13 +30,13 @@ impl ApiKey {
         request.header("x-goog-api-key", key)
     }
 
-    /// Makes a text of Gemini's fit for a log line, without the key.
+    /// Makes a text of Gemini's safe for a log line, and removes the key from the text.
     pub(super) fn redact(&self, text: &str) -> String {
         log_safe(&text.replace(self.0.expose_secret(), "[redacted]"))
     }
 
-    /// Reads an error that came with its own status.
-    pub(super) fn fault(&self, error: &ApiError) -> Fault {
+    /// Reads the error of a response by its code.
+    pub(super) fn read_fault(&self, error: &ApiError) -> Fault {
         let cause = format!("HTTP {} {}", error.code, self.redact(&error.message)).trim_end().to_owned();
         match error.code {
             429 if error.quota_spent => Fault { error: Error::QuotaSpent(cause), retry: Retry::No },
@@ -50,10 +51,10 @@ impl ApiKey {
         }
     }
 
-    /// Reads an error inside a 200, by its code: everything but a request to wait and a spent quota is a
-    /// failure.
-    pub(super) fn fault_in_stream(&self, error: &ApiError) -> Fault {
-        let fault = self.fault(error);
+    /// Reads an error inside a 200. A refusal and a timeout become failures there, and the call is not
+    /// repeated; other errors are read by their code.
+    pub(super) fn read_stream_fault(&self, error: &ApiError) -> Fault {
+        let fault = self.read_fault(error);
         match fault.error {
             Error::Refused(cause) | Error::Timeout(cause) => {
                 Fault { error: Error::Failed(cause), retry: Retry::No }
@@ -71,13 +72,13 @@ mod tests {
     fn a_cause_never_shows_the_key() {
         let key = ApiKey::new("AIza-1".to_owned().into());
         let error = ApiError { code: 400, message: "key AIza-1 is bad".to_owned(), ..ApiError::default() };
-        assert_eq!(key.fault(&error).error, Error::Refused("HTTP 400 key [redacted] is bad".to_owned()));
+        assert_eq!(key.read_fault(&error).error, Error::Refused("HTTP 400 key [redacted] is bad".to_owned()));
     }
 
     #[test]
     fn a_refusal_inside_a_stream_is_a_failure_and_a_request_to_wait_stays_one() {
         let key = ApiKey::new("key".to_owned().into());
-        let fault = |code| key.fault_in_stream(&ApiError { code, ..ApiError::default() });
+        let fault = |code| key.read_stream_fault(&ApiError { code, ..ApiError::default() });
         for code in [400, 403, 504] {
             let Fault { error, retry } = fault(code);
             assert!(matches!((error, retry), (Error::Failed(_), Retry::No)), "{code}");

@@ -29,17 +29,17 @@ const MAX_UPSTREAM_BODY_BYTES: usize = 4 * 1024 * 1024;
 /// take 4 to 8 MiB, depending on the white space.
 const MAX_BATCH_BODY_BYTES: usize = 16 * 1024 * 1024;
 
-/// Tokens that `gemini-embedding-001` reads of one text; it ignores the rest.
+/// Tokens of one text that `gemini-embedding-001` reads; the model ignores further tokens.
 pub(super) const MAX_INPUT_TOKENS: usize = 2_048;
 
-/// Bounds a call with a batch: Gemini refuses more than 100 texts, and a free key has 30,000 tokens a minute,
-/// so that a call beyond them would never pass.
+/// Bounds of a call with a batch. Gemini refuses more than 100 texts, and a free key has 30,000 tokens a
+/// minute, so a larger call would never succeed.
 pub(super) const BATCH_LIMITS: BatchLimits = BatchLimits { max_items: 100, max_tokens: 24_000 };
 
 /// Size of the vectors of a new index: the smallest of the three sizes that Google recommends.
 pub(super) const NEW_INDEX_DIMENSIONS: usize = 768;
 
-/// Prefix of the models whose sizes are known.
+/// Prefix of the embedding models whose vector sizes Docent knows.
 const KNOWN_EMBEDDING_MODELS: &str = "gemini-embedding";
 /// Sizes of vectors that these models make; a collection of another size stops the start.
 const DIMENSIONS: RangeInclusive<usize> = 128..=3_072;
@@ -77,7 +77,7 @@ impl Gemini {
     ///
     /// # Errors
     ///
-    /// TLS roots of this machine that cannot be read.
+    /// Returns an error if the TLS roots of this machine cannot be read.
     pub fn new(config: GeminiConfig, limits: &ProviderLimits) -> Result<Self, reqwest::Error> {
         let http = reqwest::Client::builder()
             .http1_only()
@@ -139,7 +139,8 @@ impl Gemini {
         self.look_up(self.generative_setting, self.generative_model()).await
     }
 
-    /// Looks up a model, which spends no tokens: shows if Gemini answers, and accepts the key and the model.
+    /// Looks up a model, which spends no tokens, and reports if Gemini answers and accepts the key and the
+    /// model.
     async fn look_up(&self, setting: &str, model: &str) -> Reach {
         let request =
             self.key.authorise(self.http.get(format!("{}/v1beta/models/{model}", self.config.base_url)));
@@ -161,7 +162,7 @@ impl Gemini {
                 Reach::Refused(format!("{setting} is refused: {}", self.key.redact(&error.message)))
             }
             (500.., _) => Reach::Failing(format!("HTTP {status}")),
-            // A gateway in front of Gemini need not offer this route.
+            // A gateway in front of Gemini may not offer this route.
             _ => Reach::Ok,
         }
     }
@@ -170,19 +171,19 @@ impl Gemini {
     ///
     /// # Errors
     ///
-    /// Gemini's error, after the retries that could help.
+    /// Returns Gemini's error after the last retry.
     pub async fn embed(&self, text: &str, task: Task<'_>, dimensions: usize) -> Result<Vec<f32>, Error> {
         let model = self.embedding_model().unwrap_or_default();
         let body = wire::embed_request(model, text, task, dimensions);
         Schedule::new(StageName::Embed, self.embed_budget).run(|| self.embed_once(&body)).await
     }
 
-    /// Embeds passages in one call, and waits as long as a quota per minute needs. The caller checks the
-    /// vectors.
+    /// Embeds passages in one call, which is repeated until a quota per minute has refilled. The caller checks
+    /// the vectors.
     ///
     /// # Errors
     ///
-    /// Gemini's error, after the retries that could help.
+    /// Returns Gemini's error after the last retry.
     pub async fn embed_batch(
         &self,
         documents: &[Document<'_>],
@@ -197,26 +198,26 @@ impl Gemini {
             };
             tokio::time::timeout(BATCH_TIMEOUT, self.embed_batch_once(&body)).await.map_err(missed)?
         };
-        Schedule::patient().run(call).await
+        Schedule::for_batch().run(call).await
     }
 
     async fn embed_once(&self, request: &Value) -> Result<Vec<f32>, Fault> {
-        let bytes = self.call("embedContent", request, MAX_UPSTREAM_BODY_BYTES).await?;
+        let bytes = self.call_embedding("embedContent", request, MAX_UPSTREAM_BODY_BYTES).await?;
         let parsed: wire::EmbedResponse =
             serde_json::from_slice(&bytes).map_err(|_| Fault::unusable("a body that is no embedding"))?;
         Ok(parsed.embedding.into_vector())
     }
 
     async fn embed_batch_once(&self, request: &Value) -> Result<Vec<Vec<f32>>, Fault> {
-        let bytes = self.call("batchEmbedContents", request, MAX_BATCH_BODY_BYTES).await?;
+        let bytes = self.call_embedding("batchEmbedContents", request, MAX_BATCH_BODY_BYTES).await?;
         let parsed: wire::BatchResponse =
             serde_json::from_slice(&bytes).map_err(|_| Fault::unusable("a body without embeddings"))?;
         Ok(parsed.embeddings.into_iter().map(wire::Values::into_vector).collect())
     }
 
     /// Calls a method of the embedding model and reads the response, up to `max_bytes`.
-    async fn call(&self, method: &str, request: &Value, max_bytes: usize) -> Result<Vec<u8>, Fault> {
-        let url = self.url(self.embedding_model().unwrap_or_default(), method);
+    async fn call_embedding(&self, method: &str, request: &Value, max_bytes: usize) -> Result<Vec<u8>, Fault> {
+        let url = self.method_url(self.embedding_model().unwrap_or_default(), method);
         let response = self.post(url, request).send().await.map_err(|error| Fault::transport(&error))?;
         match response.status() {
             StatusCode::OK => read_body(response, max_bytes).await,
@@ -224,11 +225,11 @@ impl Gemini {
         }
     }
 
-    /// Opens an answer and waits for its first visible text, or its end; until then the call may be repeated.
+    /// Opens an answer and waits for its first visible text or its end; until then the call may be repeated.
     ///
     /// # Errors
     ///
-    /// Gemini's error, after the retries that could help.
+    /// Returns Gemini's error after the last retry.
     pub async fn generate(&self, prompt: &Prompt) -> Result<DeltaStream, Error> {
         let model = self.generative_model();
         let body = wire::generate_request(model, prompt, self.config.thinking.as_ref());
@@ -239,7 +240,7 @@ impl Gemini {
 
     /// Makes one attempt at an answer, up to its first visible text or its end.
     async fn open_answer(&self, request: &Value) -> Result<GeminiAnswer, Fault> {
-        let url = format!("{}?alt=sse", self.url(self.generative_model(), "streamGenerateContent"));
+        let url = format!("{}?alt=sse", self.method_url(self.generative_model(), "streamGenerateContent"));
         let request = self.post(url, request).header(header::ACCEPT, "text/event-stream");
         let response = request.send().await.map_err(|error| Fault::transport(&error))?;
         let mut answer = match response.status() {
@@ -250,7 +251,7 @@ impl Gemini {
         Ok(answer)
     }
 
-    /// Reads a response other than 200.
+    /// Reads a response whose status is not 200.
     async fn read_refusal(&self, response: Response) -> Fault {
         let status = response.status();
         if status.is_redirection() {
@@ -261,10 +262,10 @@ impl Gemini {
         let from_header = seconds.and_then(|text| text.trim().parse().ok()).map(Duration::from_secs);
         let error = read_api_error(response).await;
         let retry_after = error.retry_after.or(from_header);
-        self.key.fault(&ApiError { code: status.as_u16(), retry_after, ..error })
+        self.key.read_fault(&ApiError { code: status.as_u16(), retry_after, ..error })
     }
 
-    fn url(&self, model: &str, method: &str) -> String {
+    fn method_url(&self, model: &str, method: &str) -> String {
         format!("{}/v1beta/models/{model}:{method}", self.config.base_url)
     }
 

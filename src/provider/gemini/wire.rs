@@ -1,8 +1,8 @@
 //! Writes Gemini's request bodies and decodes its responses, streams and errors, without I/O.
 //!
-//! Facts about the wire come from recordings of the v1beta REST API and from what its SDKs tolerate: every
-//! field of a response may be missing, every enum may hold an unknown name, usage is cumulative, a finish
-//! reason may come before the last text, and an error may arrive inside a 200.
+//! Facts about the wire come from recordings of the v1beta REST API and from the responses that its SDKs
+//! tolerate: every field of a response may be missing, every enum may hold an unknown name, usage is
+//! cumulative, a finish reason may come before the last text, and an error may arrive inside a 200.
 
 use std::time::Duration;
 
@@ -50,7 +50,8 @@ pub(super) fn batch_request(model: &str, documents: &[Document<'_>], dimensions:
     json!({ "requests": documents.iter().map(request).collect::<Vec<_>>() })
 }
 
-/// Returns true if a model takes the task as `taskType`; `gemini-embedding-2` takes it as a prefix of the text.
+/// Returns true if a model takes the task as `taskType`; `gemini-embedding-2` takes the task as a prefix of the
+/// text.
 fn has_task_type(model: &str) -> bool {
     !model.starts_with("gemini-embedding-2")
 }
@@ -120,7 +121,7 @@ impl Values {
 struct AnswerChunk {
     candidates: Option<Vec<AnswerCandidate>>,
     prompt_feedback: Option<PromptFeedback>,
-    // The answer does not need these two, so an odd value in them must not fail it.
+    // The answer does not need these two fields, so an odd value in them must not fail the answer.
     usage_metadata: Option<Value>,
     model_version: Option<Value>,
 }
@@ -152,7 +153,7 @@ struct PromptFeedback {
     block_reason: Option<String>,
 }
 
-/// Names what is wrong with an event of a stream.
+/// Names the fault of an event that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum EventFault {
     /// The event is not a JSON object of the known shape.
@@ -161,7 +162,7 @@ pub(crate) enum EventFault {
     Api(ApiError),
 }
 
-/// Decodes the events of one stream; [`Decoder::finish`] returns how it ended.
+/// Decodes the events of one stream; [`Decoder::finish`] returns how the stream ended.
 #[derive(Debug, Default)]
 pub(crate) struct Decoder {
     events: usize,
@@ -175,7 +176,7 @@ impl Decoder {
     ///
     /// # Errors
     ///
-    /// An event that is an error or no answer: skipping it would lose words silently.
+    /// Returns a fault if the event is an error or no answer: skipping the event would lose words silently.
     pub(crate) fn push(&mut self, data: &str) -> Result<String, EventFault> {
         self.events += 1;
         if data.trim() == "[DONE]" {
@@ -192,7 +193,7 @@ impl Decoder {
         Ok(self.apply(chunk))
     }
 
-    /// Takes a chunk in and returns its visible text.
+    /// Records the fields of a chunk and returns its visible text.
     fn apply(&mut self, chunk: AnswerChunk) -> String {
         let model = chunk.model_version.as_ref().and_then(Value::as_str).filter(|model| !model.is_empty());
         self.model = model.map(str::to_owned).or(self.model.take());
@@ -212,7 +213,7 @@ impl Decoder {
         parts.into_iter().filter(|part| part.thought != Some(true)).filter_map(|part| part.text).collect()
     }
 
-    /// Returns true if a finish reason, or a block, has come.
+    /// Returns true if a finish reason or a block reason has come.
     pub(super) fn is_finished(&self) -> bool {
         self.finish_reason.is_some()
     }
@@ -241,7 +242,7 @@ fn read_usage(metadata: &Value) -> Usage {
     Usage { prompt_tokens, completion_tokens, total_tokens: prompt_tokens.saturating_add(completion_tokens) }
 }
 
-/// Reads a finish reason; `None` for one that says nothing yet.
+/// Reads a finish reason; `None` for a name that means that the model has not finished.
 fn parse_finish_reason(name: &str) -> Option<FinishReason> {
     match name {
         "" | "FINISH_REASON_UNSPECIFIED" => None,
@@ -265,12 +266,13 @@ pub(crate) struct ApiError {
     pub(super) message: String,
     /// Time to wait, from `RetryInfo`.
     pub(super) retry_after: Option<Duration>,
-    /// True for a per-day quota, or one of zero: waiting a minute does not help.
+    /// True for a quota per day or a quota of zero: waiting a minute does not help.
     pub(super) quota_spent: bool,
 }
 
 impl ApiError {
-    /// Reads the error in a body `{"error": …}`, alone or as the first of an array; `None` if there is none.
+    /// Reads the error in a body `{"error": …}`, alone or as the first element of an array; `None` if the body
+    /// has no error.
     pub(super) fn from_value(value: &Value) -> Option<Self> {
         let holder = value.as_array().and_then(|array| array.first()).unwrap_or(value);
         let error = holder.get("error").filter(|error| !error.is_null())?;

@@ -1,4 +1,4 @@
-//! Tests of the wire: every shape an event, an error and a request can have.
+//! Tests the wire format: every shape that an event, an error and a request can have.
 
 use super::*;
 use crate::chat::{Message, Usage};
@@ -16,7 +16,7 @@ fn decode(events: &[String]) -> (Vec<Result<String, EventFault>>, Option<Finish>
     (texts, decoder.finish("configured"))
 }
 
-/// The visible text of one event.
+/// Returns the visible text of one event.
 fn visible(event: Value) -> String {
     Decoder::default().push(&event.to_string()).unwrap()
 }
@@ -108,7 +108,7 @@ fn an_event_that_is_no_answer_is_a_fault_and_done_is_not() {
 }
 
 #[test]
-fn an_error_inside_the_stream_is_told_in_every_form() {
+fn an_error_inside_the_stream_is_read_in_every_form() {
     let error = json!({"error": {"code": 503, "message": "high demand", "status": "UNAVAILABLE"}});
     for event in
         [error.clone(), json!([error]), json!({"error": {"message": "high demand", "status": "UNAVAILABLE"}})]
@@ -180,7 +180,7 @@ fn thinking_is_sent_as_each_model_takes_it_and_not_at_all_when_unset() {
     assert_eq!(sent("gemini-2.5-flash", Some(Thinking::Budget(512))), json!({"thinkingBudget": 512}));
 }
 
-/// A stream as Gemini sends it, with what other servers do in between.
+/// Generates streams as Gemini and servers in front of it send them.
 fn wire() -> impl Strategy<Value = (Vec<u8>, Vec<String>)> {
     let text =
         prop::sample::select(vec!["Hello", "ünï", "日本語", "🦀🦀", "a\nb", "\"quoted\"", "", "data: x"]);

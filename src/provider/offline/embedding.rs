@@ -1,37 +1,40 @@
-//! Embeds texts without a model, as sparse vectors of words, concepts and pieces. A vector says how often a
-//! feature stands in a passage; the index knows how rare the feature is among all passages (its vectors have
+//! Embeds texts without a model, as sparse vectors of words, concepts and pieces. A vector weighs how often a
+//! feature occurs in a passage; the index weighs how rare the feature is among all passages (its vectors have
 //! the IDF modifier).
 //!
-//! Dense vectors of hashed words were rejected: of 60 questions on documentation of 666 passages, 0.48 found a
-//! right section at 512 dimensions, 0.57 at 8,192 and 0.57 with BM25 alone, but 0.65 with these vectors.
+//! Dense vectors of hashed words were rejected: of 60 questions on documentation of 666 passages, a share of
+//! 0.48 found a right section with 512 dimensions, 0.57 with 8,192 dimensions and 0.57 with BM25 alone, but
+//! 0.65 with these sparse vectors.
 
 use std::collections::BTreeMap;
 
 use super::words::{Word, read_words};
 use crate::provider::types::Task;
 
-/// Weight of a concept beside a word.
+/// Weight of a concept; a word has the weight 1.
 const CONCEPT_WEIGHT: f32 = 0.8;
-/// Weight of a piece beside a word; a word has as many pieces as letters.
+/// Weight of a piece; a word has the weight 1, and a word of n letters has n - 1 pieces.
 const PIECE_WEIGHT: f32 = 0.2;
-/// Weight of a word of the heading right above, beside the same word of the text: "What is a store?" asks for
-/// the section "Store", though every other section says the word more often.
+/// Weight of a word of the heading right above a passage; the same word in the text has the weight 1. "What is
+/// a store?" asks for the section "Store", although other sections contain the word more often.
 const HEADING_WEIGHT: f32 = 0.4;
 /// Weight of the length of a heading (the b of BM25).
 const HEADING_B: f32 = 0.75;
 /// Usual length of a heading, in words that carry meaning.
 const HEADING_WORDS: f32 = 3.0;
-/// Weight of a page's title beside its text, in which it stands once already.
+/// Weight of a word of the page's title; a word of the text has the weight 1, and the text contains the title
+/// already.
 const TITLE_WEIGHT: f32 = 0.5;
-/// Saturation: how soon more repetitions of a word stop to count (the k1 of BM25).
+/// Saturation of repetitions: the smaller the value, the sooner further repetitions of a word stop counting
+/// (the k1 of BM25).
 const K1: f32 = 1.2;
 /// Weight of the length of a passage (the b of BM25).
 const B: f32 = 0.4;
 /// Usual length of a passage, in words that carry meaning.
 const USUAL_WORDS: f32 = 200.0;
 
-/// Returns a text's features and their weights, by the features' hashes in ascending order; empty for a text
-/// without words.
+/// Returns the features of a text as pairs of hash and weight, in ascending order of the hashes; empty for a
+/// text without words.
 pub fn embed(text: &str, task: Task<'_>) -> Vec<(u32, f32)> {
     let features = match task {
         Task::Query => question_features(&read_words(text)),
@@ -44,9 +47,9 @@ pub fn embed(text: &str, task: Task<'_>) -> Vec<(u32, f32)> {
 
 fn question_features(words: &[Word]) -> BTreeMap<u32, f32> {
     let pieces = words.iter().flat_map(|word| &word.pieces).map(|piece| (hash('p', piece), PIECE_WEIGHT));
-    let itself = features('w', 'c', words);
+    let in_text = features('w', 'c', words);
     let in_heading = features('h', 'i', words).map(|(feature, weight)| (feature, HEADING_WEIGHT * weight));
-    itself.chain(in_heading).chain(pieces).collect()
+    in_text.chain(in_heading).chain(pieces).collect()
 }
 
 fn passage_features(text: &[Word], title: &[Word], heading: &[Word]) -> BTreeMap<u32, f32> {
@@ -66,7 +69,7 @@ fn passage_features(text: &[Word], title: &[Word], heading: &[Word]) -> BTreeMap
     passage
 }
 
-/// Returns the words of a text and the concepts they stand for, with their weights in a question.
+/// Returns the hashes of the words of a text and of their concepts, with the weights in a question.
 fn features(word_kind: char, concept_kind: char, words: &[Word]) -> impl Iterator<Item = (u32, f32)> {
     words.iter().flat_map(move |word| {
         let concepts = word.concepts.iter();

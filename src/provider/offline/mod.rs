@@ -1,6 +1,6 @@
 //! Embeds and answers without a key, a network and a model: sparse embeddings of words, concepts and word
-//! pieces, and answers that quote the best sentences of the passages. Deterministic: one question on one index
-//! always gets one answer.
+//! pieces, and answers that quote the best sentences of the passages. The answers are deterministic: one
+//! question on one index always gets the same answer.
 
 mod embedding;
 mod words;
@@ -19,21 +19,22 @@ pub use embedding::embed;
 
 /// Share of the question's weight that a passage must hold to be quoted.
 const MIN_COVERAGE: f64 = 0.45;
-/// Share of the weight of a question in another language than English: the thesaurus has only its commonest
-/// words.
+/// Share that is enough for a question in another language than English: the thesaurus has only the commonest
+/// words of that language.
 const MIN_FOREIGN_COVERAGE: f64 = 0.2;
-/// Quotes in an answer.
+/// Most quotes in an answer.
 const MAX_QUOTES: usize = 3;
-/// Pages named where no passage is quoted.
-const CLOSEST: usize = 3;
-/// Share of a word's weight that counts where the passage has another word for the same thing.
-const CONCEPT_FOUND: f64 = 0.8;
-/// Share of a word's weight that counts where the passage has a word that differs by a typing error.
-const TYPO_FOUND: f64 = 0.8;
-/// Letters of a word from which one typing error is allowed, and from which two.
+/// Most pages that an answer names if no passage is quoted.
+const MAX_CLOSEST_PAGES: usize = 3;
+/// Share of a word's weight that counts if the passage has another word for the same thing.
+const CONCEPT_MATCH: f64 = 0.8;
+/// Share of a word's weight that counts if the passage has a word that differs by a typing error.
+const TYPO_MATCH: f64 = 0.8;
+/// Least number of letters of a word in which one typing error is allowed, and of a word in which two are
+/// allowed.
 const TYPO_LETTERS: (usize, usize) = (4, 8);
 
-/// Writes answers from the passages alone.
+/// Writes answers from the passages, without a model.
 #[derive(Debug, Clone)]
 pub struct Offline {
     /// Pause before each word; zero for none.
@@ -59,12 +60,12 @@ impl Offline {
     }
 }
 
-/// Writes the answer where the passages have none: the pages that come closest.
+/// Writes the answer to a question that the passages do not answer: the names of the closest pages.
 fn name_closest(passages: &[Passage]) -> String {
     let mut named: Vec<&str> = Vec::new();
     let mut pages = Vec::new();
     for (number, passage) in (1..).zip(passages) {
-        if pages.len() < CLOSEST && !named.contains(&passage.title.as_str()) {
+        if pages.len() < MAX_CLOSEST_PAGES && !named.contains(&passage.title.as_str()) {
             named.push(&passage.title);
             pages.push(format!("{} [{number}]", passage.title));
         }
@@ -89,15 +90,16 @@ impl WordIndex {
         }
     }
 
-    /// Rates from 0 to 1 how surely the word stands here: itself, in other words or with a typing error.
+    /// Rates from 0 to 1 how surely the text contains the word, another word for the same thing, or the word
+    /// with a typing error.
     fn match_word(&self, word: &Word) -> f64 {
         let in_other_words = word.concepts.iter().any(|concept| self.concepts.contains(concept));
-        self.match_exactly(word).max(if in_other_words { CONCEPT_FOUND } else { 0.0 })
+        self.match_form(word).max(if in_other_words { CONCEPT_MATCH } else { 0.0 })
     }
 
-    /// Rates from 0 to 1 how surely the word itself stands here, also with a typing error; other words do not
-    /// count.
-    fn match_exactly(&self, word: &Word) -> f64 {
+    /// Rates from 0 to 1 how surely the text contains the word itself, also with a typing error; another word
+    /// for the same thing does not count.
+    fn match_form(&self, word: &Word) -> f64 {
         if self.stems.contains(&word.stem) {
             return 1.0;
         }
@@ -107,8 +109,9 @@ impl WordIndex {
             _ => 2,
         };
         let close = |form: &String| {
-            // Of short words a letter that differs makes another word: `port` and `part`.
-            let replaced =
+            // In a word of four letters a different letter makes another word (`port` and `part`), so only
+            // swapped letters count as a typing error.
+            let are_both_short =
                 form.chars().count() == TYPO_LETTERS.0 && word.form.chars().count() == TYPO_LETTERS.0;
             let same_letters = || {
                 let sorted = |text: &str| {
@@ -120,40 +123,42 @@ impl WordIndex {
             };
             form.len().abs_diff(word.form.len()) <= errors
                 && strsim::osa_distance(form, &word.form) <= errors
-                && (!replaced || same_letters())
+                && (!are_both_short || same_letters())
         };
-        if self.forms.iter().chain(&self.stems).any(close) { TYPO_FOUND } else { 0.0 }
+        if self.forms.iter().chain(&self.stems).any(close) { TYPO_MATCH } else { 0.0 }
     }
 }
 
-/// Quotes and cites the sentences that answer `question` best; `None` when no passage is about it.
+/// Quotes and cites the sentences that answer `question` best; `None` if no passage answers the question.
 fn quote_best(question: &str, passages: &[Passage]) -> Option<String> {
     let texts: Vec<WordIndex> =
         passages.iter().map(|passage| WordIndex::new(&text_with_headings(passage))).collect();
-    let asked = weigh_words(question, &texts);
+    let question_words = weigh_words(question, &texts);
     let is_english = is_english(question);
-    // A product that no passage names is another product.
-    let stranger = |word: &Word| word.is_name && texts.iter().all(|text| text.match_exactly(word) == 0.0);
-    if is_english && asked.iter().any(|(word, _)| stranger(word)) {
+    // A name that no passage contains is the name of another product.
+    let is_unknown_name = |word: &Word| word.is_name && texts.iter().all(|text| text.match_form(word) == 0.0);
+    if is_english && question_words.iter().any(|(word, _)| is_unknown_name(word)) {
         return None;
     }
     let min_coverage = if is_english { MIN_COVERAGE } else { MIN_FOREIGN_COVERAGE };
-    let total: f64 = asked.iter().map(|(_, weight)| weight).sum();
-    let found =
-        |text: &WordIndex| -> f64 { asked.iter().map(|(word, weight)| weight * text.match_word(word)).sum() };
+    let total: f64 = question_words.iter().map(|(_, weight)| weight).sum();
+    let matched_weight = |text: &WordIndex| -> f64 {
+        question_words.iter().map(|(word, weight)| weight * text.match_word(word)).sum()
+    };
     let mut quotes = Vec::new();
     for (rank, (passage, text)) in passages.iter().zip(&texts).enumerate() {
-        // Other words alone do not make a passage an answer: "ceiling" stands for a limit too.
-        let is_named = !is_english || asked.iter().any(|(word, _)| text.match_exactly(word) > 0.0);
-        if total == 0.0 || !is_named || found(text) / total < min_coverage {
+        // Concepts alone do not make a passage an answer: "minimum" and "quota" share one, and mean different
+        // things.
+        let is_named = !is_english || question_words.iter().any(|(word, _)| text.match_form(word) > 0.0);
+        if total == 0.0 || !is_named || matched_weight(text) / total < min_coverage {
             continue;
         }
-        let context = found(&WordIndex::new(&headings(passage))) / 2.0;
+        let context = matched_weight(&WordIndex::new(&join_headings(passage))) / 2.0;
         let likeness = rate_heading(question, passage) * total;
         for (position, unit) in split_units(&passage.text).into_iter().enumerate() {
-            // Earlier passages rank higher, and so do the first sentences under a heading.
+            // Earlier passages rank higher, and so do the first sentences of a passage.
             let discount = 1.0 / (1.0 + 0.15 * rank as f64 + 0.05 * position as f64);
-            let score = (found(&WordIndex::new(&unit.sentence)) + context) * discount + likeness;
+            let score = (matched_weight(&WordIndex::new(&unit.sentence)) + context) * discount + likeness;
             quotes.push((score, rank, position, unit));
         }
     }
@@ -166,9 +171,9 @@ fn quote_best(question: &str, passages: &[Passage]) -> Option<String> {
     Some(quoted.join("\n\n"))
 }
 
-/// Rates how much the question is like the heading right above the passage: "What is X?" and the section "X",
-/// or the page "What X is". In the second case every word counts, so that a question whose words are all common
-/// still finds its page.
+/// Rates the likeness of the question and the heading right above the passage: "What is X?" is like the section
+/// "X", and like the page "What X is". In the second case stop words count too, so that a question of stop
+/// words alone still finds its page.
 fn rate_heading(question: &str, passage: &Passage) -> f64 {
     let heading =
         passage.section.as_deref().and_then(|path| path.rsplit(" › ").next()).unwrap_or(&passage.title);
@@ -186,30 +191,29 @@ fn rate_heading(question: &str, passage: &Passage) -> f64 {
     let (question, heading) = (all(question), all(heading));
     let shared = question.intersection(&heading).count() as f64;
     let likeness = shared / question.union(&heading).count().max(1) as f64;
-    // Squared, so that "What X is not" stays behind "What X is".
+    // The square puts "What X is not" behind "What X is".
     if likeness > 0.5 { 2.0 * likeness * likeness } else { 0.0 }
 }
 
-/// Joins the title and the section that a passage stands under.
-fn headings(passage: &Passage) -> String {
+/// Joins the title and the section of a passage.
+fn join_headings(passage: &Passage) -> String {
     format!("{} {}", passage.title, passage.section.as_deref().unwrap_or_default())
 }
 
 fn text_with_headings(passage: &Passage) -> String {
-    format!("{} {}", headings(passage), passage.text)
+    format!("{} {}", join_headings(passage), passage.text)
 }
 
-/// Weighs the words of the question: the rarer among the passages, the more; a word that no passage has weighs
-/// most.
+/// Weighs the words of the question: the fewer passages contain a word, the more the word weighs.
 fn weigh_words(question: &str, texts: &[WordIndex]) -> Vec<(Word, f64)> {
-    let mut asked: Vec<Word> = Vec::new();
+    let mut words: Vec<Word> = Vec::new();
     for word in read_words(question) {
-        match asked.iter_mut().find(|known| known.stem == word.stem) {
-            Some(known) => known.is_name |= word.is_name,
-            None => asked.push(word),
+        match words.iter_mut().find(|other| other.stem == word.stem) {
+            Some(other) => other.is_name |= word.is_name,
+            None => words.push(word),
         }
     }
-    let weighed = asked.into_iter().map(|word| {
+    let weighed = words.into_iter().map(|word| {
         let holders: f64 = texts.iter().map(|text| text.match_word(&word)).sum();
         let weight = 1.0 + ((texts.len() as f64 + 1.0) / (holders + 1.0)).ln();
         (word, weight)
@@ -233,8 +237,8 @@ impl Unit {
     }
 }
 
-/// Returns the sentences of a Markdown passage, without headings and tables; code goes with the sentence before
-/// it.
+/// Returns the sentences of a Markdown passage, without headings and tables; a code block belongs to the
+/// sentence before it.
 fn split_units(text: &str) -> Vec<Unit> {
     let mut units: Vec<Unit> = Vec::new();
     let mut prose = String::new();

@@ -12,9 +12,9 @@ use crate::language::{
 };
 
 /// Letters of a piece.
-const PIECE: usize = 4;
-/// Characters of the longest word of the thesaurus in a script that has no spaces between words.
-const MAX_UNSPACED: usize = 8;
+const PIECE_LETTERS: usize = 4;
+/// Characters of the longest word that is looked up in the thesaurus in a script without spaces.
+const MAX_UNSPACED_CHARS: usize = 8;
 
 /// Concepts of each word, as the numbers of their lines in the thesaurus; English words also by their stems.
 static CONCEPTS: LazyLock<HashMap<String, Vec<u16>>> = LazyLock::new(|| {
@@ -23,9 +23,9 @@ static CONCEPTS: LazyLock<HashMap<String, Vec<u16>>> = LazyLock::new(|| {
     for (concept, line) in (0..).zip(lines) {
         for word in line.split_whitespace() {
             for form in [word.to_owned(), stem(word)] {
-                let known = concepts.entry(form).or_default();
-                if !known.contains(&concept) {
-                    known.push(concept);
+                let numbers = concepts.entry(form).or_default();
+                if !numbers.contains(&concept) {
+                    numbers.push(concept);
                 }
             }
         }
@@ -38,18 +38,18 @@ static CONCEPTS: LazyLock<HashMap<String, Vec<u16>>> = LazyLock::new(|| {
 pub(super) struct Word {
     /// Spelling of the word as it is written, in lower case.
     pub(super) form: String,
-    /// True for a word written as a name: with a capital in English prose, but not at the beginning.
+    /// True for a word that looks like a name in English prose: it has a capital and is not the first word.
     pub(super) is_name: bool,
     /// Stem of the word, without its ending.
     pub(super) stem: String,
     /// Concepts that the word stands for.
     pub(super) concepts: Vec<u16>,
-    /// Pieces of the word; none for a word of one or two letters.
+    /// Pieces of the word; none for a word of one or two letters, or in a script without spaces.
     pub(super) pieces: Vec<String>,
 }
 
-/// Reads the words of a text that carry meaning. A name in several cases (`mapStateToProps`) is a word and its
-/// parts.
+/// Reads the words of a text that are no stop words. A name in mixed case (`mapStateToProps`) counts as one
+/// word and as its parts.
 pub(super) fn read_words(text: &str) -> Vec<Word> {
     let runs: Vec<&str> = word_runs(text).collect();
     let capitals =
@@ -69,7 +69,7 @@ pub(super) fn read_words(text: &str) -> Vec<Word> {
     words
 }
 
-/// Returns true unless the text is in another language that can be detected.
+/// Returns true if the text is English or its language cannot be detected; false in a script without spaces.
 pub(super) fn is_english(text: &str) -> bool {
     !is_unspaced(text) && language::detect(text).is_none_or(|language| language == Language::English)
 }
@@ -84,16 +84,16 @@ fn read_word(run: &str) -> Option<Word> {
     // The Arabic article is written as part of its word.
     let forms = [lower.as_str(), &stem, lower.strip_prefix("ال").unwrap_or(&lower)];
     let concepts = forms.iter().find_map(|form| CONCEPTS.get(*form)).cloned().unwrap_or_default();
-    Some(Word { pieces: pieces(&lower), form: lower, is_name: false, stem, concepts })
+    Some(Word { pieces: split_pieces(&lower), form: lower, is_name: false, stem, concepts })
 }
 
-/// Reads a run in a script without spaces: the words that the thesaurus has, and pairs of characters.
+/// Reads a run in a script without spaces: words of the thesaurus, and pairs of characters elsewhere.
 fn read_unspaced(run: &str) -> Vec<Word> {
     let chars: Vec<char> = run.chars().collect();
     let mut words = Vec::new();
     let mut at = 0;
     while at < chars.len() {
-        let lengths = (2..=MAX_UNSPACED.min(chars.len() - at)).rev();
+        let lengths = (2..=MAX_UNSPACED_CHARS.min(chars.len() - at)).rev();
         let found = lengths.map(|length| chars[at..at + length].iter().collect::<String>());
         let known =
             found.into_iter().find_map(|word| Some((word.chars().count(), CONCEPTS.get(&word)?.clone())));
@@ -105,13 +105,13 @@ fn read_unspaced(run: &str) -> Vec<Word> {
     words
 }
 
-/// Returns the pieces of a word in lower case, with its ends marked.
-fn pieces(word: &str) -> Vec<String> {
+/// Splits a word in lower case, with a mark at each end, into overlapping pieces.
+fn split_pieces(word: &str) -> Vec<String> {
     if word.chars().nth(2).is_none() {
         return Vec::new();
     }
     let chars: Vec<char> = format!("^{word}$").chars().collect();
-    chars.windows(PIECE).map(|piece| piece.iter().collect()).collect()
+    chars.windows(PIECE_LETTERS).map(|piece| piece.iter().collect()).collect()
 }
 
 #[cfg(test)]
@@ -124,14 +124,14 @@ mod tests {
     }
 
     #[test]
-    fn words_are_stems_without_those_that_say_nothing() {
+    fn words_are_stems_without_stop_words() {
         assert_eq!(stems("How do I configure the allowed_origins?"), ["configur", "allow", "origin"]);
         assert_eq!(stems("Wie kann ich das konfigurieren"), ["konfigurieren"]);
         assert_eq!(stems("mapStateToProps"), ["mapstatetoprop", "map", "state", "prop"]);
     }
 
     #[test]
-    fn english_is_told_from_other_languages() {
+    fn english_is_distinguished_from_other_languages() {
         for text in ["How do I configure it?", "configuration", "props.dispatch is undefined"] {
             assert!(is_english(text), "{text}");
         }
@@ -161,10 +161,10 @@ mod tests {
 
     #[test]
     fn a_word_with_a_typing_error_keeps_most_of_its_pieces() {
-        let right: HashSet<String> = pieces("configuration").into_iter().collect();
-        let wrong = pieces("configuartion");
+        let right: HashSet<String> = split_pieces("configuration").into_iter().collect();
+        let wrong = split_pieces("configuartion");
         assert!(wrong.iter().filter(|piece| right.contains(*piece)).count() * 2 > wrong.len());
-        assert!(pieces("ab").is_empty());
+        assert!(split_pieces("ab").is_empty());
     }
 
     #[test]

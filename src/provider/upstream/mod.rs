@@ -18,30 +18,30 @@ pub(crate) struct Fault {
     pub(super) retry: Retry,
 }
 
-/// Says if another attempt can succeed.
+/// Rates the chance of another attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Retry {
     /// No further attempt can succeed.
     No,
     /// One more attempt may succeed.
     Once,
-    /// Further attempts may succeed, as many as the schedule allows, and none sooner than the service itself
-    /// asked for.
+    /// Further attempts may succeed, as many as the schedule allows, after at least the wait that the service
+    /// asked for, if it named one.
     After(Option<Duration>),
 }
 
 impl Fault {
-    /// Returns a refusal, which stays until a setting changes.
+    /// Returns the fault of a refusal, which lasts until a setting changes.
     pub(super) fn refused(cause: String) -> Self {
         Self { error: Error::Refused(cause), retry: Retry::No }
     }
 
-    /// Returns a failure by a response that cannot be used.
+    /// Returns the fault of a response that cannot be used.
     pub(super) fn unusable(cause: &str) -> Self {
         Self { error: Error::Failed(cause.to_owned()), retry: Retry::No }
     }
 
-    /// Returns a failure of the connection.
+    /// Returns the fault of a broken connection.
     pub(super) fn transport(error: &reqwest::Error) -> Self {
         Self { error: Error::Failed(transport_cause(error)), retry: Retry::After(None) }
     }
@@ -51,7 +51,7 @@ impl Fault {
 ///
 /// # Errors
 ///
-/// A broken connection, or a longer body.
+/// Returns a fault if the connection breaks or the body is longer.
 pub(super) async fn read_body(mut response: Response, max_bytes: usize) -> Result<Vec<u8>, Fault> {
     let mut bytes = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(|error| Fault::transport(&error))? {

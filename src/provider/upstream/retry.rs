@@ -13,16 +13,17 @@ use crate::chat::StageName;
 use crate::provider::types::Error;
 use crate::telemetry::metrics;
 
-/// Attempts at one stage of an answer: a service that fails twice and then works is not a failure.
+/// Attempts at one stage of an answer: a service may fail twice and then work.
 const MAX_ATTEMPTS: usize = 3;
 /// Pause before the second attempt; it doubles, with jitter on top.
 const FIRST_DELAY: Duration = Duration::from_millis(200);
 /// Attempts at embedding a batch of passages, for which no reader waits.
-const PATIENT_ATTEMPTS: usize = 12;
+const BATCH_ATTEMPTS: usize = 12;
 /// Longest pause between two attempts that Docent chooses; the service may ask for a longer one.
-const PATIENT_DELAY: Duration = Duration::from_secs(60);
-/// Time in which a batch may be tried again: a quota of requests or tokens per minute refills many times in it.
-const PATIENT_BUDGET: Duration = Duration::from_secs(15 * 60);
+const MAX_DELAY: Duration = Duration::from_secs(60);
+/// Time in which a batch may be tried again: a quota of requests or tokens per minute refills many times in
+/// that time.
+const BATCH_BUDGET: Duration = Duration::from_secs(15 * 60);
 /// Name under which repeated calls with a batch are counted; they belong to no stage of an answer.
 const BATCH_LABEL: &str = "index";
 
@@ -34,30 +35,31 @@ pub(crate) struct Schedule {
     started: Instant,
     budget: Duration,
     attempts: usize,
-    /// Faults so far that allow one more attempt.
+    /// Number of faults so far that allowed one more attempt ([`Retry::Once`]).
     single_retries: AtomicU32,
 }
 
 impl Schedule {
     /// Plans a stage that begins now and may be tried again until `budget` has passed.
     pub(crate) fn new(stage: StageName, budget: Duration) -> Self {
-        Self::labelled(stage.as_str(), MAX_ATTEMPTS, budget)
+        Self::with_label(stage.as_str(), MAX_ATTEMPTS, budget)
     }
 
     /// Plans the embedding of a batch of passages, which may wait for minutes.
-    pub(crate) fn patient() -> Self {
-        Self::labelled(BATCH_LABEL, PATIENT_ATTEMPTS, PATIENT_BUDGET)
+    pub(crate) fn for_batch() -> Self {
+        Self::with_label(BATCH_LABEL, BATCH_ATTEMPTS, BATCH_BUDGET)
     }
 
-    fn labelled(label: &'static str, attempts: usize, budget: Duration) -> Self {
+    fn with_label(label: &'static str, attempts: usize, budget: Duration) -> Self {
         Self { label, started: Instant::now(), budget, attempts, single_retries: AtomicU32::new(0) }
     }
 
-    /// Runs `attempt` until it succeeds, no further attempt can succeed, or the budget is spent.
+    /// Runs `attempt` until it succeeds, another attempt cannot help, or the attempts or the budget are used
+    /// up.
     ///
     /// # Errors
     ///
-    /// The error of the last attempt.
+    /// Returns the error of the last attempt.
     pub(crate) async fn run<T, F, Fut>(&self, attempt: F) -> Result<T, Error>
     where
         F: FnMut() -> Fut,
@@ -66,7 +68,7 @@ impl Schedule {
         let backoff = ExponentialBuilder::default()
             .with_min_delay(FIRST_DELAY)
             .with_max_times(self.attempts - 1)
-            .with_max_delay(PATIENT_DELAY)
+            .with_max_delay(MAX_DELAY)
             .with_jitter();
         attempt
             .retry(backoff)
@@ -79,14 +81,14 @@ impl Schedule {
             .map_err(|fault| fault.error)
     }
 
-    /// Returns the pause before the next attempt; `None` if there is none. `delay` is the pause of the backoff,
-    /// `None` after the last attempt.
+    /// Returns the pause before the next attempt; `None` ends the attempts. `delay` is the pause of the
+    /// backoff, `None` after the last attempt.
     fn pause(&self, fault: &Fault, delay: Option<Duration>) -> Option<Duration> {
         let delay = match fault.retry {
             Retry::No => None,
             Retry::Once if self.single_retries.fetch_add(1, Ordering::Relaxed) > 0 => None,
             Retry::Once => delay,
-            Retry::After(asked) => delay.map(|delay| delay.max(asked.unwrap_or_default())),
+            Retry::After(wait) => delay.map(|delay| delay.max(wait.unwrap_or_default())),
         }?;
         (delay <= self.budget.saturating_sub(self.started.elapsed())).then_some(delay)
     }
@@ -112,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_be_tried_once_is_not_tried_twice() {
+    fn a_call_that_may_be_repeated_once_is_not_repeated_twice() {
         let schedule = Schedule::new(StageName::Embed, Duration::from_secs(5));
         assert_eq!(schedule.pause(&fault(Retry::Once), Some(FIRST_DELAY)), Some(FIRST_DELAY));
         assert_eq!(schedule.pause(&fault(Retry::Once), Some(FIRST_DELAY)), None);

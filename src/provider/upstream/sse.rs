@@ -12,14 +12,14 @@ use eventsource_stream::Eventsource as _;
 use futures::stream::BoxStream;
 use futures::{Stream, StreamExt as _};
 
-/// Bytes of one event with the comments before it; a larger event is unusable. Events with text are small, but
+/// Bytes of one event and the comments before it; a larger event is unusable. Events with text are small, but
 /// an event may carry a thought signature of some hundred kilobytes.
 const MAX_EVENT_BYTES: usize = 8 * 1024 * 1024;
 
 const LINE_END: Bytes = Bytes::from_static(b"\n");
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// Names why no further event comes.
+/// Names the reason why no further event comes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum SseError {
     /// The connection broke.
@@ -41,7 +41,7 @@ pub(crate) struct EventReader {
 }
 
 impl EventReader {
-    /// Reads `body`.
+    /// Creates a reader of `body`.
     pub(crate) fn new<E: Send + 'static>(body: impl Stream<Item = Result<Bytes, E>> + Send + 'static) -> Self {
         let pending_bytes = Arc::new(AtomicUsize::new(0));
         let lines = Box::pin(split_lines(body, Arc::clone(&pending_bytes)));
@@ -55,7 +55,7 @@ impl EventReader {
 
     /// Returns the data of the next event; `None` at the end of the body. Half an event at the end is dropped.
     pub(crate) async fn next(&mut self) -> Option<Result<String, SseError>> {
-        // A body may come faster than it is read: without this pause no deadline would ever be checked.
+        // A body may arrive faster than it is read: without this pause no deadline would ever be checked.
         tokio::task::coop::consume_budget().await;
         let next = self.data.next().await;
         self.pending_bytes.store(0, Ordering::Relaxed);
@@ -88,7 +88,7 @@ fn split_lines<E: Send>(
     }
 }
 
-/// Holds the bytes of a body that are no whole line yet.
+/// Holds the bytes of a body that do not make a whole line yet.
 #[derive(Default)]
 struct LineBuffer {
     bytes: BytesMut,
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_event_has_a_bound_whatever_it_is_made_of() {
+    async fn an_event_of_any_lines_has_a_bound() {
         let long = "x".repeat(1_000);
         for filling in [format!("data: {long}\n"), format!(": {long}\n"), format!("{long}\r\n"), long] {
             let piece = filling.repeat(64).into_bytes();
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn byte_order_marks_bring_nothing_down() {
+    async fn byte_order_marks_crash_nothing() {
         for marks in 1..4 {
             let body = format!("{}data: a\n\ndata: b\n\n", "\u{feff}".repeat(marks));
             let (events, broken) = read(vec![body.into_bytes()]).await;
