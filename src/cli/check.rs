@@ -92,7 +92,7 @@ async fn compare_vectors(app: &App) -> Result<String, StartError> {
     Ok(format!("{verdict} (similarity {} on {} points)", similarities_text.join(", "), samples.len()))
 }
 
-/// Computes the cosine similarity of two vectors; 0 if one of them has no direction.
+/// Computes the cosine similarity of two vectors; 0 if a vector has the length 0.
 fn cosine_similarity(a: &Vector, b: &Vector) -> f64 {
     let features = |vector: &Vector| -> BTreeMap<u32, f64> {
         match vector {
@@ -107,7 +107,7 @@ fn cosine_similarity(a: &Vector, b: &Vector) -> f64 {
     if lengths == 0.0 { 0.0 } else { dot / lengths }
 }
 
-/// Returns the name of a vector, or a word for the vector without a name.
+/// Returns the name of a vector; `(unnamed)` for the vector without a name.
 fn display_name(name: &str) -> String {
     if name.is_empty() { "(unnamed)".to_owned() } else { name.to_owned() }
 }

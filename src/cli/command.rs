@@ -1,4 +1,4 @@
-//! Describes the command line: its commands, their options and their help.
+//! Describes the command line: the commands, their options and their help.
 
 use clap::error::{ContextKind, ContextValue};
 use clap::{Arg, ArgAction, Command};
@@ -8,10 +8,10 @@ use crate::config::{SETTINGS, Setting};
 use crate::docs::ROUTE_BASE;
 
 const ABOUT: &str = "A streaming, cited chat for a documentation site, in one binary";
-const AFTER_HELP: &str = "Options whose value stands in capitals are also environment variables of that name \
-    (--qdrant-url is QDRANT_URL) and may stand in a file .env; options win over the environment, the environment over \
-    the file. Keys have no option, because a command line is visible to everybody on the machine: set GEMINI_API_KEY \
-    and QDRANT_API_KEY in the environment or in .env.";
+const AFTER_HELP: &str = "An option whose value is written in capitals is also an environment variable of that \
+    name (--qdrant-url is QDRANT_URL), which may be set in a file .env; options win over the environment, and the \
+    environment wins over the file. Keys have no option, because a command line is visible to everybody on the \
+    machine: set GEMINI_API_KEY and QDRANT_API_KEY in the environment or in .env.";
 
 /// Names the commands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,12 +63,12 @@ impl CommandName {
                 takes_setting: |setting| setting.in_index,
             },
             Self::Check => CommandSpec {
-                about: "Look at what serve would use and say whether it would start",
+                about: "Print the index and the models that serve would use, and whether serve would start",
                 arguments: vec![],
                 takes_setting: |_| true,
             },
             Self::Eval => CommandSpec {
-                about: "Ask a file of questions and measure what is found and how it is answered",
+                about: "Ask the questions of a file, and measure the retrieval and the answers",
                 arguments: eval_arguments(),
                 takes_setting: |_| true,
             },
@@ -80,7 +80,7 @@ impl CommandName {
 struct CommandSpec {
     /// Purpose of the command, in one sentence of the help.
     about: &'static str,
-    /// Arguments that only this command, or few others, have.
+    /// Arguments that are no settings.
     arguments: Vec<Arg>,
     /// Returns true for a setting that the command uses.
     takes_setting: fn(&Setting) -> bool,
@@ -88,13 +88,13 @@ struct CommandSpec {
 
 fn index_arguments() -> Vec<Arg> {
     let folder = Arg::new("folder").required(true).help("A folder of Markdown files, as Docusaurus has them");
-    let version = value_option("version-label", "label", "Version the pages document, for filters");
+    let version = value_option("version-label", "label", "Version that the pages document, for filters");
     let dry_run = flag_option("dry-run", "Print the address of every section, and write nothing");
     vec![folder, route_base_option(), version, language_option(), dry_run]
 }
 
 fn eval_arguments() -> Vec<Arg> {
-    let questions = Arg::new("file").required(true).help("Questions, one JSON object a line");
+    let questions = Arg::new("file").required(true).help("File of questions, one JSON object per line");
     let top_k = value_option("top-k", "n", "").help(format!("Passages per question, 1 to {MAX_TOP_K}"));
     let top_k = top_k.default_value(DEFAULT_TOP_K.to_string());
     let json = flag_option("json", "Print one JSON object");
@@ -106,7 +106,7 @@ fn docs_option() -> Arg {
 }
 
 fn route_base_option() -> Arg {
-    let help = "Where the pages are on the site, as routeBasePath in Docusaurus";
+    let help = "Path of the pages on the site, as routeBasePath in Docusaurus";
     value_option("route-base", "path", help).default_value(ROUTE_BASE)
 }
 
@@ -157,8 +157,8 @@ pub(super) fn command_line() -> Command {
         .subcommands(CommandName::ALL.map(subcommand))
 }
 
-/// Returns a sentence for an operator who gave a key on the command line: the variable to set instead. `None`
-/// for any other mistake.
+/// Returns a sentence for an operator who gave a key on the command line, with the variable to set instead;
+/// `None` for any other mistake.
 pub(super) fn explain_secret_option(error: &clap::Error) -> Option<String> {
     let Some(ContextValue::String(given)) = error.get(ContextKind::InvalidArg) else { return None };
     let secret = SETTINGS

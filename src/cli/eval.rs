@@ -19,7 +19,7 @@ pub(super) async fn run(matches: &ArgMatches, mut config: Config) -> Result<Exit
     let cases = std::fs::read_to_string(&path).map_err(|error| wrong(&error))?;
     let top_k = read_top_k(matches)?;
     let cases = eval::parse_cases(&cases, top_k).map_err(|cause| wrong(&cause))?;
-    // Nobody reads along, so offline answers need no reading speed.
+    // No reader waits for the words, so offline answers need no pause between them.
     config.offline_token_delay = Duration::ZERO;
     let app = App::build(config).await?;
     let report = eval::run(&app.rag, &cases, top_k).await;
@@ -37,9 +37,9 @@ pub(super) async fn run(matches: &ArgMatches, mut config: Config) -> Result<Exit
 /// Prints a report as a table of the kinds, `all` last, and a table of the stages.
 fn print_report(report: &Report) {
     let widest = report.kinds.keys().map(String::len).max().unwrap_or(0).max(12);
-    let found = format!("recall@{}", report.top_k);
+    let recall_title = format!("recall@{}", report.top_k);
     say!(
-        "{:widest$}  {:>5}  {found:>9}  {:>5}  {:>5}  {:>8}  {:>7}  {:>11}  {:>6}",
+        "{:widest$}  {:>5}  {recall_title:>9}  {:>5}  {:>5}  {:>8}  {:>7}  {:>11}  {:>6}",
         "kind",
         "n",
         "hits",
@@ -63,13 +63,13 @@ fn print_report(report: &Report) {
 
 /// Prints the row of one kind, whose name is padded to `width`.
 fn print_measures(kind: &str, row: &Measures, width: usize) {
-    let of_answerable = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.3}"));
+    let format_score = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.3}"));
     say!(
         "{kind:width$}  {:>5}  {:>9}  {:>5}  {:>5}  {:>7.0}%  {:>6.0}%  {:>10.0}%  {:>6}",
         row.questions,
-        of_answerable(row.recall),
-        of_answerable(row.hits),
-        of_answerable(row.mrr),
+        format_score(row.recall),
+        format_score(row.hits),
+        format_score(row.mrr),
         row.answered * 100.0,
         row.uncited * 100.0,
         row.not_in_docs * 100.0,

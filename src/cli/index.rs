@@ -63,7 +63,7 @@ async fn reach_dependencies(config: &Config) -> Result<Embedding, StartError> {
     reach_embedding(config).await
 }
 
-/// Prints the address of every section, one a line, in place of a run.
+/// Prints the address of every section, one per line, and writes no index.
 pub(super) fn dry_run(matches: &ArgMatches, vars: &Vars) -> Result<ExitCode, StartError> {
     let docs = open_docs(matches)?;
     let site = Config::site(vars)?.url;

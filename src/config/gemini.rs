@@ -2,9 +2,10 @@
 
 use secrecy::SecretString;
 
-use super::vars::{Reader, http_url};
+use super::vars::{Reader, parse_http_url};
 
-/// Name under which an index records that it was embedded offline; it changes when those embeddings change.
+/// Name under which an index records that it was embedded offline; the name changes when these embeddings
+/// change.
 pub const OFFLINE_MODEL: &str = "offline-3";
 
 /// Largest thinking budget, in tokens; a larger one stops the start.
@@ -23,7 +24,7 @@ pub struct GeminiConfig {
     pub generative_model: String,
     /// Id of the model that writes when the first one fails before its first text, without `models/`.
     pub fallback_model: Option<String>,
-    /// Amount of thinking; `None` sends nothing and leaves it to the model.
+    /// Amount of thinking; `None` sends nothing and leaves the amount to the model.
     pub thinking: Option<Thinking>,
 }
 
@@ -32,7 +33,7 @@ pub struct GeminiConfig {
 pub enum Thinking {
     /// No thinking: a budget of 0; for the 3.x Flash-Lite line, which refuses 0, the level `minimal`.
     Off,
-    /// A level: `minimal`, `low`, `medium` or `high`; models differ in which of them they accept.
+    /// A level: `minimal`, `low`, `medium` or `high`; not every model accepts every level.
     Level(String),
     /// A budget in tokens; -1 lets the model decide.
     Budget(i32),
@@ -63,12 +64,12 @@ impl GeminiConfig {
     }
 }
 
-/// Returns true if the operator wants no embedding model: `offline`, or the name that an index records.
+/// Returns true if the operator wants no embedding model: `EMBEDDING_MODEL` is `offline` or [`OFFLINE_MODEL`].
 pub(super) fn embeds_offline(reader: &Reader<'_>) -> bool {
     reader.text("EMBEDDING_MODEL").is_some_and(|model| model == "offline" || model == OFFLINE_MODEL)
 }
 
-/// Returns a model id as it stands in a URL path, without `models/`.
+/// Returns a model id as a URL path contains it, without `models/`.
 fn parse_model_id(text: &str) -> Result<String, String> {
     let id = text.strip_prefix("models/").unwrap_or(text);
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
@@ -81,7 +82,7 @@ fn parse_model_id(text: &str) -> Result<String, String> {
 
 /// Returns the address of the API without its trailing slash and its version segment, which people copy along.
 fn parse_base_url(text: &str) -> Result<String, String> {
-    let url = http_url(text)?;
+    let url = parse_http_url(text)?;
     let base = url.as_str().trim_end_matches('/');
     Ok(base.strip_suffix("/v1beta").unwrap_or(base).to_owned())
 }

@@ -1,4 +1,4 @@
-//! Reads bounds and deadlines, one struct for each room that keeps them.
+//! Reads bounds and deadlines, one struct for each room that applies them.
 
 use std::time::Duration;
 
@@ -111,7 +111,7 @@ impl RagLimits {
 }
 
 impl ProviderLimits {
-    /// Reads `RETRY_BUDGET`, and takes the deadlines of the callers.
+    /// Reads `RETRY_BUDGET`, and copies the deadlines of the callers.
     pub(super) fn read(reader: &mut Reader<'_>, rag: &RagLimits) -> Self {
         Self {
             retry_budget: reader.duration("RETRY_BUDGET"),

@@ -60,7 +60,7 @@ pub struct Config {
     /// Time for the dependencies to become reachable at the start, all together; then the start fails. No
     /// setting: 30 s.
     pub start_patience: Duration,
-    /// Token that `/metrics` asks for; `None` lets anybody read them.
+    /// Token that `/metrics` asks for; `None` lets anybody read the metrics.
     pub metrics_token: Option<SecretString>,
 }
 
@@ -79,7 +79,7 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// Every setting that is wrong or missing, by name.
+    /// Returns every setting that is wrong or missing, by name.
     pub fn serve(vars: &Vars) -> Result<Self, ConfigError> {
         let mut reader = Reader::new(vars);
         let gemini = GeminiConfig::read(&mut reader);
@@ -98,24 +98,24 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// Every setting that is wrong or missing, by name.
+    /// Returns every setting that is wrong or missing, by name.
     pub fn index(vars: &Vars) -> Result<Self, ConfigError> {
         let mut reader = Reader::new(vars);
         let gemini = GeminiConfig::read(&mut reader);
         if gemini.is_none() && !embeds_offline(&reader) {
-            let wanted =
+            let message =
                 "is not set: it embeds the passages (EMBEDDING_MODEL=offline needs none, and finds less)";
-            reader.fail("GEMINI_API_KEY", wanted);
+            reader.fail("GEMINI_API_KEY", message);
         }
         let index = IndexConfig::read(&mut reader);
         Self::read(reader, gemini, index)
     }
 
-    /// Reads the settings of the site, which is all that listing the pages needs.
+    /// Reads only the settings of the site, for a dry run that lists the pages.
     ///
     /// # Errors
     ///
-    /// Every setting that is wrong, by name.
+    /// Returns every setting that is wrong, by name.
     pub fn site(vars: &Vars) -> Result<SiteConfig, ConfigError> {
         let mut reader = Reader::new(vars);
         let site = SiteConfig::read(&mut reader);
@@ -128,11 +128,11 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// Every setting that is wrong, by name.
+    /// Returns every setting that is wrong, by name.
     pub fn demo(vars: &Vars, demo: DemoConfig) -> Result<Self, ConfigError> {
         let mut reader = Reader::new(vars);
         let gemini = GeminiConfig::read(&mut reader);
-        // Embedding a whole folder would spend a free key's minute.
+        // Embedding a whole folder would use up the quota per minute of a free key.
         let gemini = gemini.map(|gemini| GeminiConfig { embedding_model: None, ..gemini });
         let mut config = Self::read(reader, gemini, IndexConfig::Demo(demo))?;
         // The demo serves the pages itself: its links stay on this server.
@@ -143,7 +143,7 @@ impl Config {
         Ok(config)
     }
 
-    /// Reads the rest of the settings; fails with everything that was wrong.
+    /// Reads the other settings; fails with every mistake at once.
     fn read(
         mut reader: Reader<'_>,
         gemini: Option<GeminiConfig>,

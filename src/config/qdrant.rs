@@ -1,4 +1,4 @@
-//! Reads where the index is: a Qdrant server, or a folder.
+//! Reads the place of the index: a Qdrant server, or a folder.
 
 use std::path::PathBuf;
 
@@ -63,7 +63,7 @@ pub struct PayloadKeys {
     pub title: Option<String>,
     /// Key of the heading.
     pub section: Option<String>,
-    /// Key of the address.
+    /// Key of the page address.
     pub url: Option<String>,
 }
 
@@ -92,9 +92,9 @@ impl IndexConfig {
     }
 }
 
-/// Returns the gRPC address meant by a bare host, a host with a port, or a REST or gRPC URL. Without a scheme a
-/// server that has a key is reached over TLS. The path is dropped: gRPC has none, and what people copy from a
-/// browser ends in `/dashboard`.
+/// Returns the gRPC address meant by a bare host, a host with a port, or a REST or gRPC URL. If the scheme is
+/// missing, a server that has a key is reached over TLS. The path is dropped: gRPC has no path, and an address
+/// that was copied from a browser ends in `/dashboard`.
 fn parse_qdrant_url(text: &str, has_key: bool) -> Result<String, String> {
     const WANTED: &str = "must be a host, host:port, or an http:// or https:// URL";
     let assumed = if has_key { "https" } else { "http" };

@@ -1,4 +1,4 @@
-//! Reads where the server listens and who may call it.
+//! Reads the address to listen on, and the origins that may call.
 
 use url::Url;
 
@@ -38,10 +38,10 @@ impl AllowedOrigins {
         if given == ["*"] {
             return Self::Any;
         }
-        let origins: Option<Vec<String>> = given.into_iter().map(exact_origin).collect();
+        let origins: Option<Vec<String>> = given.into_iter().map(parse_origin).collect();
         if origins.is_none() {
-            let wanted = "must list origins as https://docs.example.com (no path), or be * alone";
-            reader.fail("ALLOWED_ORIGINS", wanted);
+            let message = "must list origins as https://docs.example.com (no path), or be * alone";
+            reader.fail("ALLOWED_ORIGINS", message);
         }
         Self::List(origins.unwrap_or_default())
     }
@@ -49,7 +49,7 @@ impl AllowedOrigins {
 
 /// Returns the origin as a browser writes it, in lower case and without a default port; `None` if the text is
 /// more than an origin.
-fn exact_origin(text: &str) -> Option<String> {
+fn parse_origin(text: &str) -> Option<String> {
     let url = Url::parse(text).ok()?;
     let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
     let plain = url.username().is_empty() && url.password().is_none();
@@ -70,7 +70,7 @@ mod tests {
             ("a.example", None),
             ("null", None),
         ] {
-            assert_eq!(exact_origin(given).as_deref(), expected, "{given}");
+            assert_eq!(parse_origin(given).as_deref(), expected, "{given}");
         }
     }
 }

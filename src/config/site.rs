@@ -1,8 +1,8 @@
-//! Reads what the operator says about the documented site.
+//! Reads the settings of the documented site.
 
 use url::Url;
 
-use super::vars::{Reader, http_url};
+use super::vars::{Reader, parse_http_url};
 
 /// Longest `INSTRUCTIONS`, in characters; longer ones stop the start.
 pub(super) const MAX_INSTRUCTIONS_CHARS: usize = 2_000;
@@ -24,7 +24,7 @@ impl SiteConfig {
     /// Reads the settings of the site.
     pub(super) fn read(reader: &mut Reader<'_>) -> Self {
         Self {
-            url: reader.parse("SITE_URL", http_url),
+            url: reader.parse("SITE_URL", parse_http_url),
             name: reader.owned_text("SITE_NAME"),
             instructions: reader.parse("INSTRUCTIONS", parse_instructions),
             filter_keys: reader.list("FILTER_KEYS").into_iter().map(str::to_owned).collect(),

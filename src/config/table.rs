@@ -9,9 +9,9 @@ pub struct Setting {
     pub default: Option<&'static str>,
     /// True for a secret, which has no flag: a command line is visible to everybody on the machine.
     pub secret: bool,
-    /// True if the setting has a meaning for the demo, which brings its own index and serves its own pages.
+    /// True if the setting applies to the demo, which brings its own index and serves its own pages.
     pub in_demo: bool,
-    /// True if the setting has a meaning for a run that writes the index.
+    /// True if the setting applies to a run that writes the index.
     pub in_index: bool,
     /// One line of help.
     pub help: &'static str,
@@ -42,7 +42,7 @@ impl Setting {
 /// Lists every setting, in the order of `--help` and `.env.example`.
 pub const SETTINGS: &[Setting] = &[
     secret("GEMINI_API_KEY", "Key of the Gemini API; serve needs it").in_index(),
-    secret("GOOGLE_API_KEY", "Key of the Gemini API under Google's name; GEMINI_API_KEY wins").in_index(),
+    secret("GOOGLE_API_KEY", "Google's name for GEMINI_API_KEY, which wins if both are set").in_index(),
     setting("GOOGLE_GEMINI_BASE_URL", "https://generativelanguage.googleapis.com", "Address of the Gemini API")
         .in_index(),
     setting(
@@ -64,12 +64,12 @@ pub const SETTINGS: &[Setting] = &[
     optional("QDRANT_URL", "Qdrant server: host, host:port or URL; unset: the index in DOCENT_DATA is used")
         .not_in_demo()
         .in_index(),
-    optional("QDRANT_HOST", "Qdrant server under another name; QDRANT_URL wins").not_in_demo().in_index(),
+    optional("QDRANT_HOST", "Another name for QDRANT_URL, which wins if both are set").not_in_demo().in_index(),
     secret("QDRANT_API_KEY", "Key of the Qdrant server").in_index(),
     setting("QDRANT_COLLECTION_NAME", "docs", "Collection to search").not_in_demo().in_index(),
     optional(
         "ALLOWED_ORIGINS",
-        "Origins whose pages may call Docent, separated by commas, or *; unset: only its own",
+        "Origins whose pages may call Docent, separated by commas, or *; unset: only Docent's own pages",
     ),
     setting("HOST", "127.0.0.1", "Address to listen on"),
     setting("PORT", "8080", "Port to listen on; 0 takes a free one"),
@@ -79,7 +79,7 @@ pub const SETTINGS: &[Setting] = &[
     setting(
         "FILTER_KEYS",
         "version,language",
-        "Payload keys a request may filter by, separated by commas; index takes other keys than these two from the front matter",
+        "Payload keys that a request may filter by, separated by commas; index reads keys other than these two from the front matter",
     )
     .in_index(),
     setting("DOCENT_DATA", "./docent-data", "Folder of the embedded index").not_in_demo().in_index(),
@@ -100,19 +100,19 @@ pub const SETTINGS: &[Setting] = &[
     setting(
         "DAILY_REQUESTS",
         "0",
-        "Answers a model writes per day (UTC); further questions get sources without an answer; 0: no limit",
+        "Answers that a model writes per day (UTC); further questions get sources without an answer; 0: no limit",
     ),
-    setting("DAILY_TOKENS", "0", "Tokens of these answers per day, prompts included; 0: no limit"),
+    setting("DAILY_TOKENS", "0", "Tokens of the answers of a day (UTC), prompts included; 0: no limit"),
     setting("EMBED_CACHE", "0", "Questions whose embedding is kept in memory; 0: none").not_in_demo(),
     setting("EMBED_TIMEOUT", "10s", "Longest time for embedding a question, retries included"),
     setting("RETRIEVE_TIMEOUT", "5s", "Longest time for searching the index"),
     setting("FIRST_TOKEN_TIMEOUT", "20s", "Longest wait for the first text of an answer, retries included"),
     setting("GAP_TIMEOUT", "20s", "Longest wait for the next text of an answer"),
     setting("ANSWER_TIMEOUT", "60s", "Longest time for a whole request"),
-    setting("WRITE_TIMEOUT", "20s", "Longest time a reader may take no bytes; then its connection is closed"),
-    setting("RETRY_BUDGET", "5s", "Time from the start of a stage in which a failed call may be tried again"),
+    setting("WRITE_TIMEOUT", "20s", "Longest time a reader takes no bytes; then the connection is closed"),
+    setting("RETRY_BUDGET", "5s", "Time from the start of a stage in which a failed call may be repeated"),
     setting("READY_INTERVAL", "15s", "Pause between two checks for /ready; each check also picks up a new index"),
-    setting("SHUTDOWN_GRACE", "20s", "Time open answers have to finish after SIGTERM"),
+    setting("SHUTDOWN_GRACE", "20s", "Time that open answers have to finish after SIGTERM"),
     secret("METRICS_TOKEN", "Token that /metrics asks for; unset: anybody may read the metrics"),
     setting("LOG_FORMAT", "pretty", "Format of the log: pretty or json").in_index(),
     setting("RUST_LOG", "info,qdrant_edge=error", "Filter of the log, in the syntax of tracing-subscriber's EnvFilter")
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn the_bound_of_the_instructions_is_told_as_it_is() {
+    fn the_help_and_the_handbook_name_the_bound_of_the_instructions() {
         let bound = format!("at most {MAX_INSTRUCTIONS_CHARS} characters");
         let help = SETTINGS.iter().find(|setting| setting.name == "INSTRUCTIONS").unwrap().help;
         assert!(help.contains(&bound), "--help: {help}");

@@ -15,14 +15,14 @@ use super::table::SETTINGS;
 /// Longest duration of a setting; a longer one stops the start.
 const MAX_DURATION: Duration = Duration::from_secs(24 * 3600);
 
-/// Lists what is wrong with the settings: sentences that begin with the name of the variable.
+/// Lists the mistakes in the settings: sentences that begin with the name of the variable or the file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}", .0.join("\n"))]
 pub struct ConfigError(pub Vec<String>);
 
 impl ConfigError {
     /// Returns an error of one sentence.
-    pub fn one(sentence: impl Into<String>) -> Self {
+    pub fn from_sentence(sentence: impl Into<String>) -> Self {
         Self(vec![sentence.into()])
     }
 }
@@ -49,7 +49,8 @@ impl Vars {
     ///
     /// # Errors
     ///
-    /// A variable that is not Unicode, or a `.env` that cannot be read; the sentence shows no value.
+    /// Returns an error for a variable that is not Unicode, or a `.env` that cannot be read; the sentence shows
+    /// no value.
     pub fn gather(flags: BTreeMap<String, String>, dir: &Path) -> Result<Self, ConfigError> {
         let mut vars = read_env_file(&dir.join(".env"))?;
         for setting in SETTINGS {
@@ -57,7 +58,7 @@ impl Vars {
                 Ok(value) if !value.trim().is_empty() => vars.insert(setting.name.to_owned(), value),
                 Ok(_) | Err(std::env::VarError::NotPresent) => None,
                 Err(std::env::VarError::NotUnicode(_)) => {
-                    return Err(ConfigError::one(format!("{} is not valid UTF-8", setting.name)));
+                    return Err(ConfigError::from_sentence(format!("{} is not valid UTF-8", setting.name)));
                 }
             };
         }
@@ -82,17 +83,17 @@ fn read_env_file(path: &Path) -> Result<BTreeMap<String, String>, ConfigError> {
     if !path.is_file() {
         return Ok(BTreeMap::new());
     }
-    let wrong = |what: String| ConfigError::one(format!("{}: {what}", path.display()));
-    let text = std::fs::read_to_string(path).map_err(|error| wrong(format!("cannot be read: {error}")))?;
+    let file_error = |problem: String| ConfigError::from_sentence(format!("{}: {problem}", path.display()));
+    let text = std::fs::read_to_string(path).map_err(|error| file_error(format!("cannot be read: {error}")))?;
     // Some editors begin a file with a byte order mark.
     let text = text.trim_start_matches('\u{feff}');
     let mut vars = BTreeMap::new();
     for line in dotenvy::from_read_iter(text.as_bytes()) {
-        // dotenvy's own message would show the line, and with it perhaps a key.
+        // dotenvy's own message would show the line, which may contain a key.
         let (name, value) = line.map_err(|error| {
             let place =
-                line_number(text, &error).map_or("a line".to_owned(), |number| format!("line {number}"));
-            wrong(format!(
+                find_line_number(text, &error).map_or("a line".to_owned(), |number| format!("line {number}"));
+            file_error(format!(
                 "{place} is not of the form NAME=value; a value with spaces needs quotes, as NAME=\"a b\""
             ))
         })?;
@@ -101,9 +102,10 @@ fn read_env_file(path: &Path) -> Result<BTreeMap<String, String>, ConfigError> {
     Ok(vars)
 }
 
-/// Finds the line of `text` that dotenvy could not read, counted from 1.
-fn line_number(text: &str, error: &dotenvy::Error) -> Option<usize> {
-    // The error holds the value alone if only that is wrong; an open quote takes the lines after it along.
+/// Finds the number of the line of `text` that dotenvy could not read, counted from 1.
+fn find_line_number(text: &str, error: &dotenvy::Error) -> Option<usize> {
+    // The error holds only the value if only the value is wrong; after an open quote it also holds the
+    // following lines.
     let dotenvy::Error::LineParse(lines, _) = error else { return None };
     let first = lines.lines().next().unwrap_or_default().trim();
     let is_wrong = |line: &str| !line.trim().starts_with('#') && line.trim().ends_with(first);
@@ -111,14 +113,14 @@ fn line_number(text: &str, error: &dotenvy::Error) -> Option<usize> {
 }
 
 /// Returns an `http` or `https` URL without a query.
-pub(super) fn http_url(text: &str) -> Result<Url, String> {
+pub(super) fn parse_http_url(text: &str) -> Result<Url, String> {
     match Url::parse(text) {
         Ok(url) if matches!(url.scheme(), "http" | "https") && url.query().is_none() => Ok(url),
         _ => Err("must be an http:// or https:// URL without a query".to_owned()),
     }
 }
 
-/// Reads settings and collects what is wrong with them, so that one start reports every mistake.
+/// Reads settings and collects the mistakes in them, so that one start reports every mistake.
 #[derive(Debug)]
 pub(super) struct Reader<'a> {
     vars: &'a Vars,
@@ -151,9 +153,9 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Parses a number; `what` completes the sentence "NAME must be …".
-    pub(super) fn number<T: FromStr>(&mut self, name: &str, what: &str) -> Option<T> {
-        self.parse(name, |text| text.parse().map_err(|_| format!("must be {what}")))
+    /// Parses a number; `expected` completes the sentence "NAME must be …".
+    pub(super) fn number<T: FromStr>(&mut self, name: &str, expected: &str) -> Option<T> {
+        self.parse(name, |text| text.parse().map_err(|_| format!("must be {expected}")))
     }
 
     /// Parses a whole number in `range`.
@@ -200,11 +202,11 @@ impl<'a> Reader<'a> {
         self.errors.push(format!("{name} {message}"));
     }
 
-    /// Ends the reading.
+    /// Ends the reading, and reports the mistakes.
     ///
     /// # Errors
     ///
-    /// Every mistake that was recorded.
+    /// Returns every mistake that was recorded.
     pub(super) fn finish(self) -> Result<(), ConfigError> {
         if self.errors.is_empty() { Ok(()) } else { Err(ConfigError(self.errors)) }
     }

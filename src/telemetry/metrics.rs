@@ -31,50 +31,53 @@ const MAX_OPEN_ANSWERS: &str = "docent_open_answers_max";
 const READY: &str = "docent_ready";
 const BUILD: &str = "docent_build_info";
 
-/// Installs the recorder, once in a process; counts from before are lost.
+/// Installs the recorder, once in a process; earlier counts are lost.
 pub fn init() {
-    let _ = handle();
+    let _ = prometheus_handle();
 }
 
 /// Returns all metrics in Prometheus's text format.
 pub fn render() -> String {
-    handle().map(PrometheusHandle::render).unwrap_or_default()
+    prometheus_handle().map(PrometheusHandle::render).unwrap_or_default()
 }
 
-/// Folds new measurements into the histograms; without this call they pile up in memory until somebody reads
-/// them.
+/// Folds new measurements into the histograms; without this call the measurements pile up in memory until
+/// somebody reads the metrics.
 pub fn upkeep() {
-    if let Some(handle) = handle() {
+    if let Some(handle) = prometheus_handle() {
         handle.run_upkeep();
     }
 }
 
-fn handle() -> Option<&'static PrometheusHandle> {
+fn prometheus_handle() -> Option<&'static PrometheusHandle> {
     static HANDLE: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
     let install = || {
         let seconds = Matcher::Suffix("_seconds".to_owned());
         let builder = PrometheusBuilder::new().set_buckets_for_metric(seconds, SECONDS).ok()?;
         let handle = builder.install_recorder().ok()?;
-        describe();
+        describe_metrics();
         gauge!(BUILD, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
         Some(handle)
     };
     HANDLE.get_or_init(install).as_ref()
 }
 
-fn describe() {
+fn describe_metrics() {
     describe_counter!(REQUESTS, "Requests that have ended, by route, status and problem code");
     describe_histogram!(STAGE, Unit::Seconds, "Time of a stage, retries included, by stage and outcome");
     describe_histogram!(FIRST_TOKEN, Unit::Seconds, "From a question's arrival to the first visible text");
     describe_histogram!(ANSWER, Unit::Seconds, "From a question's arrival to the end of its answer");
-    describe_counter!(TOKENS, "Tokens of answers that came to their end, by kind");
-    describe_counter!(ANSWERS, "Answers that came to their end, by status and finish reason");
+    describe_counter!(TOKENS, "Tokens of answers that ended without an error, by kind");
+    describe_counter!(ANSWERS, "Answers that ended without an error, by status and finish reason");
     describe_counter!(INVALID_CITATIONS, "Citations that named no source and were dropped");
     describe_counter!(RETRIES, "Calls to Gemini that were tried again, by stage");
     describe_counter!(FALLBACKS, "Answers for which GENERATIVE_MODEL_FALLBACK was asked");
     describe_counter!(UPSTREAM_ERRORS, "Stages that failed, by stage and kind");
-    describe_counter!(CANCELLATIONS, "Questions whose reader left before the end, by the stage they were in");
-    describe_counter!(CACHE_HITS, "Questions whose embedding was still known");
+    describe_counter!(
+        CANCELLATIONS,
+        "Questions whose reader left before the end, by the stage of the question"
+    );
+    describe_counter!(CACHE_HITS, "Questions whose embedding was in the cache");
     describe_counter!(CACHE_MISSES, "Questions that had to be embedded while EMBED_CACHE is set");
     describe_gauge!(CIRCUIT_OPEN, "1 while a stage fails at once because it keeps missing its deadline");
     describe_gauge!(OPEN_ANSWERS, "Answers that are open now");
@@ -145,7 +148,7 @@ pub fn count_cache_lookup(is_hit: bool) {
     counter!(if is_hit { CACHE_HITS } else { CACHE_MISSES }).increment(1);
 }
 
-/// Shows how many answers are open and how many may be.
+/// Shows the number of open answers and the largest number allowed.
 pub fn set_open_answers(open: usize, max: usize) {
     #[expect(clippy::cast_precision_loss, reason = "there are at most 100,000")]
     let (open, max) = (open as f64, max as f64);
@@ -153,7 +156,7 @@ pub fn set_open_answers(open: usize, max: usize) {
     gauge!(MAX_OPEN_ANSWERS).set(max);
 }
 
-/// Shows whether a dependency answers.
+/// Shows if a dependency answers.
 pub fn set_dependency_ready(dependency: &'static str, is_ready: bool) {
     gauge!(READY, "dependency" => dependency).set(if is_ready { 1.0 } else { 0.0 });
 }
