@@ -1,8 +1,8 @@
-//! Gives every failure its status, its code and its public text. No other place does.
+//! Gives every failure its status, its code and its public text. No other place does so.
 //!
 //! The rooms below know no HTTP: `provider::Error` and `retrieval::Error` say what went wrong with a
 //! dependency, and [`Error`] names the stage. A client reads text fixed per code, in the shape of its protocol.
-//! The cause is logged once, in the request's one line: the middleware notes the failure before the head, the
+//! The cause is logged once, in the request's log line: the middleware notes the failure before the head, the
 //! pump after it, and the request's log writes the line when it is dropped.
 //!
 //! A new failure is a variant here, an arm of [`Error::public`], a row of the test below, and a row of the
@@ -22,7 +22,7 @@ pub enum Error {
     /// 404 `not_found`: no such route.
     #[error("no such route")]
     NotFound,
-    /// 405 `method_not_allowed`: the route exists, for another method.
+    /// 405 `method_not_allowed`: the route exists, but for another method.
     #[error("method not allowed")]
     MethodNotAllowed,
     /// 406 `not_acceptable`: `Accept` admits neither a stream nor JSON.
@@ -66,7 +66,7 @@ pub enum Error {
     /// 504 `upstream_timeout`: the whole answer missed `ANSWER_TIMEOUT`.
     #[error("the answer missed ANSWER_TIMEOUT")]
     AnswerTimeout,
-    /// 500 `internal`: a fault of ours.
+    /// 500 `internal`: a fault of Docent.
     #[error("internal: {0}")]
     Internal(String),
 }
@@ -76,20 +76,20 @@ pub enum Error {
 pub struct FieldError {
     /// Path of the field in its protocol, as `history[0].role`; empty for the whole body.
     pub field: String,
-    /// The end of a sentence that begins with the field: "must be a string".
+    /// End of a sentence that begins with the field: "must be a string".
     pub message: String,
 }
 
 /// Holds the public side of an [`Error`], fixed per code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Public {
+pub struct PublicError {
     /// HTTP status.
     pub status: u16,
     /// Code for programs, fixed by the contract.
     pub code: &'static str,
     /// Title of a few words.
     pub title: &'static str,
-    /// A sentence a reader can be shown.
+    /// Sentence that a reader can be shown.
     pub detail: &'static str,
     /// True if the same request may succeed later.
     pub retryable: bool,
@@ -102,7 +102,7 @@ const OVERLOADED_RETRY_AFTER: Duration = Duration::from_secs(1);
 
 impl Error {
     /// Returns status, code and text for the client.
-    pub fn public(&self) -> Public {
+    pub fn public(&self) -> PublicError {
         match self {
             Self::MalformedJson(_) => {
                 request_fault(400, "malformed_json", "Malformed JSON", "The request body is not valid JSON.")
@@ -144,7 +144,7 @@ impl Error {
                 "Unauthorized",
                 "This address asks for a bearer token, which is missing or wrong.",
             ),
-            Self::RateLimited(wait) => Public {
+            Self::RateLimited(wait) => PublicError {
                 retryable: true,
                 retry_after: Some(*wait),
                 ..request_fault(
@@ -154,7 +154,7 @@ impl Error {
                     "Too many questions; wait before the next one.",
                 )
             },
-            Self::Overloaded(_) => Public {
+            Self::Overloaded(_) => PublicError {
                 retryable: true,
                 retry_after: Some(OVERLOADED_RETRY_AFTER),
                 ..request_fault(503, "overloaded", "Overloaded", "The server is busy; try again in a moment.")
@@ -164,7 +164,7 @@ impl Error {
             Self::Retrieval(error) => from_retrieval(error),
             Self::AnswerTimeout => UPSTREAM_TIMEOUT,
             Self::CircuitOpen { retry_after, .. } => {
-                Public { retry_after: Some(*retry_after), ..UPSTREAM_TIMEOUT }
+                PublicError { retry_after: Some(*retry_after), ..UPSTREAM_TIMEOUT }
             }
             Self::Internal(_) => {
                 request_fault(500, "internal", "Internal error", "Something went wrong on the server.")
@@ -172,7 +172,7 @@ impl Error {
         }
     }
 
-    /// Returns the wrong fields of an [`Error::InvalidRequest`]; none for any other failure.
+    /// Returns the wrong fields of an [`Error::InvalidRequest`]; no field for any other failure.
     pub fn fields(&self) -> &[FieldError] {
         match self {
             Self::InvalidRequest(fields) => fields,
@@ -181,12 +181,12 @@ impl Error {
     }
 }
 
-/// Rounds a duration up to whole seconds, as `Retry-After` takes them, so that nobody comes too early.
+/// Rounds a duration up to whole seconds, as `Retry-After` takes them, so that no client tries again too early.
 pub fn whole_seconds(duration: Duration) -> u64 {
     duration.as_secs().saturating_add(u64::from(duration.subsec_nanos() > 0))
 }
 
-const EMBEDDING_FAILED: Public = Public {
+const EMBEDDING_FAILED: PublicError = PublicError {
     status: 502,
     code: "embedding_failed",
     title: "Embedding failed",
@@ -195,7 +195,7 @@ const EMBEDDING_FAILED: Public = Public {
     retry_after: None,
 };
 
-const RETRIEVAL_FAILED: Public = Public {
+const RETRIEVAL_FAILED: PublicError = PublicError {
     status: 502,
     code: "retrieval_failed",
     title: "Retrieval failed",
@@ -204,7 +204,7 @@ const RETRIEVAL_FAILED: Public = Public {
     retry_after: None,
 };
 
-const GENERATION_FAILED: Public = Public {
+const GENERATION_FAILED: PublicError = PublicError {
     status: 502,
     code: "generation_failed",
     title: "Generation failed",
@@ -213,7 +213,7 @@ const GENERATION_FAILED: Public = Public {
     retry_after: None,
 };
 
-const UPSTREAM_BUSY: Public = Public {
+const UPSTREAM_BUSY: PublicError = PublicError {
     status: 503,
     code: "upstream_busy",
     title: "Upstream busy",
@@ -222,7 +222,7 @@ const UPSTREAM_BUSY: Public = Public {
     retry_after: None,
 };
 
-const UPSTREAM_TIMEOUT: Public = Public {
+const UPSTREAM_TIMEOUT: PublicError = PublicError {
     status: 504,
     code: "upstream_timeout",
     title: "Upstream timeout",
@@ -231,7 +231,7 @@ const UPSTREAM_TIMEOUT: Public = Public {
     retry_after: None,
 };
 
-const ANSWER_TRUNCATED: Public = Public {
+const ANSWER_TRUNCATED: PublicError = PublicError {
     status: 502,
     code: "answer_truncated",
     title: "Answer truncated",
@@ -240,27 +240,34 @@ const ANSWER_TRUNCATED: Public = Public {
     retry_after: None,
 };
 
-/// Makes the public side of a fault of the request itself: sending it again changes nothing.
-const fn request_fault(status: u16, code: &'static str, title: &'static str, detail: &'static str) -> Public {
-    Public { status, code, title, detail, retryable: false, retry_after: None }
+/// Makes the public side of a fault of the request itself: sending the request again changes nothing.
+const fn request_fault(
+    status: u16,
+    code: &'static str,
+    title: &'static str,
+    detail: &'static str,
+) -> PublicError {
+    PublicError { status, code, title, detail, retryable: false, retry_after: None }
 }
 
-fn from_provider(error: &provider::Error, failed: Public) -> Public {
+fn from_provider(error: &provider::Error, failed: PublicError) -> PublicError {
     match error {
-        provider::Error::Refused(_) => Public { retryable: false, ..failed },
+        provider::Error::Refused(_) => PublicError { retryable: false, ..failed },
         provider::Error::Failed(_) => failed,
-        provider::Error::Busy { retry_after, .. } => Public { retry_after: *retry_after, ..UPSTREAM_BUSY },
-        provider::Error::QuotaSpent(_) => Public { retryable: false, ..UPSTREAM_BUSY },
+        provider::Error::Busy { retry_after, .. } => PublicError { retry_after: *retry_after, ..UPSTREAM_BUSY },
+        provider::Error::QuotaSpent(_) => PublicError { retryable: false, ..UPSTREAM_BUSY },
         provider::Error::Timeout(_) => UPSTREAM_TIMEOUT,
         provider::Error::Truncated => ANSWER_TRUNCATED,
     }
 }
 
-fn from_retrieval(error: &retrieval::Error) -> Public {
+fn from_retrieval(error: &retrieval::Error) -> PublicError {
     match error {
-        retrieval::Error::Refused(_) => Public { retryable: false, ..RETRIEVAL_FAILED },
+        retrieval::Error::Refused(_) => PublicError { retryable: false, ..RETRIEVAL_FAILED },
         retrieval::Error::Failed(_) => RETRIEVAL_FAILED,
-        retrieval::Error::Busy { retry_after, .. } => Public { retry_after: *retry_after, ..UPSTREAM_BUSY },
+        retrieval::Error::Busy { retry_after, .. } => {
+            PublicError { retry_after: *retry_after, ..UPSTREAM_BUSY }
+        }
         retrieval::Error::Timeout => UPSTREAM_TIMEOUT,
     }
 }

@@ -1,4 +1,4 @@
-//! Waits at the start until the dependencies are reachable, and says why a start fails.
+//! Waits at the start until the dependencies are reachable, and names the reason if a start fails.
 
 use std::time::{Duration, Instant};
 
@@ -12,13 +12,13 @@ use crate::retrieval::{Index, OpenError, Remote};
 /// Pause between two attempts to reach a dependency, and the shortest time for one attempt.
 const ATTEMPT_PAUSE: Duration = Duration::from_secs(1);
 
-/// Sentence for a Qdrant server that never answered at all.
+/// Sentence for a Qdrant server that has never answered.
 pub(crate) const NO_QDRANT: &str = "Qdrant does not answer; see QDRANT_URL";
 
-/// Says why a server or a run cannot start.
+/// Names the reason why a server or a run cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// A setting, or the thing it names, has to change.
+    /// A setting, or the thing that the setting names, has to change.
     #[error("{0}")]
     Settings(String),
     /// A dependency is not reachable.
@@ -67,11 +67,11 @@ impl Patience {
     }
 
     /// Repeats `attempt` until it succeeds, fails for good, or the time is over. `silence` is the sentence for
-    /// a dependency that never answered at all.
+    /// a dependency that has never answered.
     ///
     /// # Errors
     ///
-    /// The error of the last attempt.
+    /// Returns the error of the last attempt.
     pub(crate) async fn repeat<T, F, Fut>(self, silence: &str, mut attempt: F) -> Result<T, StartError>
     where
         F: FnMut() -> Fut,
@@ -103,7 +103,7 @@ impl Patience {
 ///
 /// # Errors
 ///
-/// TLS roots of this machine that cannot be read.
+/// Returns an error if the TLS roots of this machine cannot be read.
 pub(crate) fn build_provider(config: &Config) -> Result<Provider, StartError> {
     let provider = Provider::new(&config.provider, config.offline_token_delay, &config.provider_limits);
     provider.map_err(|error| StartError::Other(format!("no HTTPS client: {error}")))
@@ -113,7 +113,7 @@ pub(crate) fn build_provider(config: &Config) -> Result<Provider, StartError> {
 ///
 /// # Errors
 ///
-/// A service that stays out of reach, or refuses the key or a model.
+/// Returns an error if the service stays out of reach, or refuses the key or a model.
 pub(crate) async fn reach_provider(provider: &Provider, patience: Patience) -> Result<(), StartError> {
     match provider.generation.service() {
         Some(service) => reach_service(service, patience, || provider.probe_all()).await,
@@ -121,11 +121,12 @@ pub(crate) async fn reach_provider(provider: &Provider, patience: Patience) -> R
     }
 }
 
-/// Builds the embedding of an indexing run, and waits for its service, for as long as `config.start_patience`.
+/// Builds the embedding of an indexing run, and waits for the service behind the embedding, for as long as
+/// `config.start_patience`.
 ///
 /// # Errors
 ///
-/// A service that stays out of reach, or refuses the key or the model.
+/// Returns an error if the service stays out of reach, or refuses the key or the model.
 pub async fn reach_embedding(config: &Config) -> Result<Embedding, StartError> {
     let patience = Patience::starting_now(config.start_patience);
     let embedding = build_provider(config)?.embedding;
@@ -135,11 +136,12 @@ pub async fn reach_embedding(config: &Config) -> Result<Embedding, StartError> {
     Ok(embedding)
 }
 
-/// Waits for the Qdrant server that holds the index, if one does, for as long as `config.start_patience`.
+/// Waits for the Qdrant server that holds the index, for as long as `config.start_patience`; returns at once
+/// for an embedded index.
 ///
 /// # Errors
 ///
-/// A server that stays out of reach, or refuses the key.
+/// Returns an error if the server stays out of reach, or refuses the key.
 pub async fn reach_index(config: &Config) -> Result<(), StartError> {
     let IndexConfig::Remote(remote) = &config.index else { return Ok(()) };
     let patience = Patience::starting_now(config.start_patience);
@@ -152,7 +154,7 @@ pub async fn reach_index(config: &Config) -> Result<(), StartError> {
 ///
 /// # Errors
 ///
-/// The settings that would have to change.
+/// Returns an error that names the settings to change.
 pub(crate) fn check_dimensions(embedding: &Embedding, index: &Index) -> Result<(), StartError> {
     let (model, size) = (embedding.model(), index.dimensions());
     let Some(range) = embedding.dimension_range().filter(|range| !range.contains(&size)) else { return Ok(()) };
@@ -165,7 +167,8 @@ pub(crate) fn check_dimensions(embedding: &Embedding, index: &Index) -> Result<(
     )))
 }
 
-/// Waits for a service. A connection that opens is enough to start, whatever comes over it but a refusal.
+/// Waits until a connection to a service opens. A refusal stops the start; any other failure of a service that
+/// can be reached does not.
 async fn reach_service<F, Fut>(service: Service<'_>, patience: Patience, probe: F) -> Result<(), StartError>
 where
     F: Fn() -> Fut,

@@ -1,4 +1,5 @@
-//! Holds everything a request needs, built from a [`Config`] by one function that `main` and the tests share.
+//! Holds everything a request needs, built from a [`Config`] by one function that the commands and the tests
+//! share.
 
 mod open;
 mod readiness;
@@ -23,7 +24,7 @@ use readiness::check_dependencies;
 
 pub use readiness::{DependencyState, LastReadiness, Readiness};
 
-/// Pause between two clean-ups of what is counted.
+/// Pause between two clean-ups of the counters.
 const TIDY_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Holds the state of the running server.
@@ -39,13 +40,13 @@ pub struct App {
     pub body_bytes: BodyBytes,
     /// Counts of each client's questions.
     pub rate_limit: RateLimit,
-    /// Token that `/metrics` asks for; `None` lets anybody read them.
+    /// Token that `/metrics` asks for; `None` lets anybody read the metrics.
     pub metrics_token: Option<SecretString>,
     /// State of the dependencies at the last background check.
     pub readiness: LastReadiness,
     /// Origins whose pages may call.
     pub allowed_origins: AllowedOrigins,
-    /// Documentation as the demo serves it; `None` for every other command.
+    /// Pages that the demo serves; `None` for an index that is no demo's.
     pub site: Option<DemoSite>,
     /// Progress of a shutdown.
     pub drain: Drain,
@@ -69,7 +70,7 @@ impl App {
     ///
     /// # Errors
     ///
-    /// A dependency that stays out of reach, or one that cannot work with these settings.
+    /// Returns an error if a dependency stays out of reach or cannot work with these settings.
     pub async fn build(config: Config) -> Result<Arc<Self>, StartError> {
         metrics::init();
         let patience = Patience::starting_now(config.start_patience);
@@ -105,8 +106,9 @@ impl App {
             _folder: folder,
         }))
     }
-    /// Checks the dependencies at every `READY_INTERVAL`, for `/ready`; a new embedded index is taken over
-    /// here. Never returns.
+
+    /// Checks the dependencies at every `READY_INTERVAL`, for `/ready`, and picks up a new generation of an
+    /// embedded index. Never returns.
     pub async fn watch_dependencies(&self) {
         loop {
             let now = check_dependencies(&self.rag).await;
@@ -118,8 +120,8 @@ impl App {
         }
     }
 
-    /// Keeps memory small: packs measurements, and drops the counts of clients that have not asked for a while.
-    /// Never returns.
+    /// Keeps memory small: folds the measurements of the metrics, and drops the counts of clients without
+    /// recent questions. Never returns.
     pub async fn tidy_counters(&self) {
         loop {
             tokio::time::sleep(TIDY_INTERVAL).await;

@@ -21,15 +21,15 @@ use crate::startup::{NO_QDRANT, Patience, StartError};
 pub(super) struct OpenedIndex {
     pub(super) index: Index,
     pub(super) site: Option<DemoSite>,
-    /// Folder of the demo's index, which is deleted when this is dropped.
+    /// Folder of the demo's index, which is deleted when the value is dropped.
     pub(super) folder: Option<tempfile::TempDir>,
 }
 
-/// Opens the index that the settings name, and waits for its server, if it has one.
+/// Opens the index that the settings name, and waits for a Qdrant server that holds the index.
 ///
 /// # Errors
 ///
-/// An index that stays out of reach, cannot be searched, or cannot be made.
+/// Returns an error if the index stays out of reach, cannot be searched, or cannot be made.
 pub(super) async fn open_index(
     config: &Config,
     embedding: &Embedding,

@@ -32,8 +32,8 @@ pub enum DependencyState {
 }
 
 impl DependencyState {
-    /// Returns true if the dependency hinders no question.
-    pub fn is_fine(self) -> bool {
+    /// Returns true if the dependency lets questions be answered.
+    pub fn is_usable(self) -> bool {
         matches!(self, Self::Ok | Self::Offline)
     }
 }
@@ -41,18 +41,19 @@ impl DependencyState {
 impl Readiness {
     /// Returns true if questions can be answered.
     pub fn is_ready(self) -> bool {
-        self.qdrant.is_fine() && self.gemini.is_fine()
+        self.qdrant.is_usable() && self.gemini.is_usable()
     }
 }
 
 /// Keeps the result of the last check.
 ///
-/// A std lock: it is held for one copy, never across an await, and a panic cannot leave a copy half written.
+/// A lock of the standard library is enough: it is held for one copy, never across an await, and a panic cannot
+/// leave a copy half written.
 #[derive(Debug)]
 pub struct LastReadiness(Mutex<Readiness>);
 
 impl LastReadiness {
-    /// Begins with the state at the start.
+    /// Creates the value with the state at the start.
     pub(super) fn new(readiness: Readiness) -> Self {
         Self(Mutex::new(readiness))
     }
@@ -68,7 +69,7 @@ impl LastReadiness {
     }
 }
 
-/// Asks both dependencies for a sign of life. An embedded index takes over a new generation here.
+/// Checks if both dependencies answer. An embedded index picks up a new generation here.
 pub(super) async fn check_dependencies(rag: &Rag) -> Readiness {
     Readiness { qdrant: check_index(rag).await, gemini: check_model(rag).await }
 }

@@ -67,8 +67,8 @@ async fn render_metrics(State(app): State<Arc<App>>, headers: HeaderMap) -> Resu
         return Err(Error::Unauthorized);
     }
     let Readiness { qdrant, gemini } = app.readiness.get();
-    metrics::set_dependency_ready("qdrant", qdrant.is_fine());
-    metrics::set_dependency_ready("gemini", gemini.is_fine());
+    metrics::set_dependency_ready("qdrant", qdrant.is_usable());
+    metrics::set_dependency_ready("gemini", gemini.is_usable());
     metrics::set_open_answers(app.permits.taken(), app.permits.max());
     let headers = [(header::CONTENT_TYPE, TEXT_FORMAT), (header::CACHE_CONTROL, "no-store")];
     Ok((headers, metrics::render()).into_response())

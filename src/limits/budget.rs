@@ -5,8 +5,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 const SECONDS_PER_DAY: u64 = 24 * 3_600;
 
-/// Counts the questions a model answers in a day, and their tokens, against a ceiling for each; a ceiling of 0
-/// is none.
+/// Counts the answers that a model writes in a day, and their tokens, each against a ceiling; 0 sets no
+/// ceiling.
 #[derive(Debug)]
 pub struct Budget {
     requests: u64,
@@ -31,7 +31,7 @@ impl Budget {
     /// Counts one answer and reserves `prompt_tokens`, an upper estimate for its prompt; `None` when a ceiling
     /// is reached.
     pub fn reserve(self: &Arc<Self>, prompt_tokens: u64) -> Option<Spending> {
-        let mut day = self.on_day(utc_day());
+        let mut day = self.lock_day(utc_day());
         let reached = |ceiling: u64, so_far: u64| ceiling > 0 && so_far >= ceiling;
         if reached(self.requests, day.requests) || reached(self.tokens, day.tokens) {
             return None;
@@ -41,8 +41,8 @@ impl Budget {
         Some(Spending { budget: Arc::clone(self), day: day.number, counted: prompt_tokens })
     }
 
-    /// Locks the count of day `number`, reset if the last count was of another day.
-    fn on_day(&self, number: u64) -> MutexGuard<'_, Day> {
+    /// Locks the count of day `number`, and resets the count if it was of another day.
+    fn lock_day(&self, number: u64) -> MutexGuard<'_, Day> {
         let mut day = self.day.lock().unwrap_or_else(PoisonError::into_inner);
         if day.number != number {
             *day = Day { number, ..Day::default() };
@@ -51,8 +51,8 @@ impl Budget {
     }
 }
 
-/// Holds one answer's share of the budget. Tokens count while the answer is written, so neither many questions
-/// at once nor readers who leave before the end exceed the ceiling.
+/// Holds one answer's share of the budget. Tokens count while the answer is written, so the budget also sees
+/// answers that are still open, and answers whose readers leave before the end.
 #[derive(Debug)]
 pub struct Spending {
     budget: Arc<Budget>,
@@ -66,7 +66,7 @@ impl Spending {
         self.correct(self.counted.saturating_add(tokens));
     }
 
-    /// Refunds the whole share: no model has worked on the answer.
+    /// Refunds the whole share of an answer on which no model has worked.
     pub fn refund(mut self) {
         self.correct(0);
         let mut day = self.budget.day.lock().unwrap_or_else(PoisonError::into_inner);
@@ -75,7 +75,7 @@ impl Spending {
         }
     }
 
-    /// Replaces the estimate by the tokens the answer really cost.
+    /// Replaces the tokens counted so far by `tokens`, the real cost of the answer.
     pub fn correct(&mut self, tokens: u64) {
         let mut day = self.budget.day.lock().unwrap_or_else(PoisonError::into_inner);
         if day.number == self.day {
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn tokens_count_while_they_are_written_and_also_when_nobody_stays_for_the_end() {
+    fn tokens_count_while_they_are_written_and_also_when_the_reader_leaves_early() {
         let budget = Budget::new(0, 100);
         let mut spending = budget.reserve(60).unwrap();
         spending.add(50);
@@ -116,24 +116,24 @@ mod tests {
     }
 
     #[test]
-    fn what_no_model_worked_on_does_not_count() {
+    fn an_answer_that_no_model_worked_on_does_not_count() {
         let budget = Budget::new(1, 100);
         budget.reserve(100).unwrap().refund();
         assert!(budget.reserve(100).is_some());
     }
 
     #[test]
-    fn a_new_day_begins_at_nothing_whatever_the_old_one_still_spends() {
+    fn a_new_day_begins_at_zero_and_ignores_spending_of_the_old_day() {
         let budget = Budget::new(1, 100);
         let mut yesterday = budget.reserve(10).unwrap();
         let tomorrow = utc_day() + 1;
-        assert_eq!(*budget.on_day(tomorrow), Day { number: tomorrow, requests: 0, tokens: 0 });
+        assert_eq!(*budget.lock_day(tomorrow), Day { number: tomorrow, requests: 0, tokens: 0 });
         yesterday.correct(1_000);
-        assert_eq!(budget.on_day(tomorrow).tokens, 0);
+        assert_eq!(budget.lock_day(tomorrow).tokens, 0);
     }
 
     #[test]
-    fn no_ceiling_refuses_nothing() {
+    fn a_budget_without_ceilings_refuses_nothing() {
         let budget = Budget::new(0, 0);
         assert!((0..1_000).all(|_| budget.reserve(u64::MAX).is_some()));
     }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Admits a bounded number of answers at once. Nothing queues: a request that finds no permit free gets 503 at
-/// once.
+/// Admits a bounded number of answers at once. Requests do not queue: if no permit is free, a request gets 503
+/// at once.
 #[derive(Debug, Clone)]
 pub struct AnswerPermits {
     free: Arc<Semaphore>,
@@ -13,23 +13,23 @@ pub struct AnswerPermits {
 }
 
 impl AnswerPermits {
-    /// Makes room for `max` answers.
+    /// Creates permits for `max` answers.
     pub fn new(max: usize) -> Self {
         let max = max.min(Semaphore::MAX_PERMITS);
         Self { free: Arc::new(Semaphore::new(max)), max }
     }
 
-    /// Returns how many answers may be open at once.
+    /// Returns the largest number of answers that may be open at once.
     pub fn max(&self) -> usize {
         self.max
     }
 
-    /// Returns how many answers are open now.
+    /// Returns the number of answers that are open now.
     pub fn taken(&self) -> usize {
         self.max - self.free.available_permits()
     }
 
-    /// Takes the permit of one answer, which holds it until it has ended; `None` when all are taken.
+    /// Takes a permit, which an answer holds until it has ended; `None` if all permits are taken.
     pub fn try_acquire(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.free).try_acquire_owned().ok()
     }

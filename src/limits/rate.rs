@@ -10,7 +10,7 @@ use governor::{DefaultKeyedRateLimiter, Quota};
 /// Bits of an IPv6 address that identify a client: a network of 64 bits is the smallest that providers assign.
 const CLIENT_BITS: u32 = 64;
 
-/// Counts each client's requests: so many a minute, and at most a minute's worth at once.
+/// Limits each client's requests: to a number per minute, of which all may come at once.
 #[derive(Debug)]
 pub struct RateLimit(Option<DefaultKeyedRateLimiter<IpAddr>>);
 
@@ -61,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn each_client_has_its_own_count_and_is_told_how_long_to_wait() {
+    fn each_client_has_its_own_count_and_learns_how_long_to_wait() {
         let limit = RateLimit::new(2);
         assert_eq!(limit.check(ip("192.0.2.1")), Ok(()));
         assert_eq!(limit.check(ip("::ffff:192.0.2.1")), Ok(()));
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn no_limit_refuses_nobody() {
+    fn a_limit_of_zero_refuses_nobody() {
         let limit = RateLimit::new(0);
         assert!((0..10_000).all(|_| limit.check(ip("192.0.2.1")).is_ok()));
     }

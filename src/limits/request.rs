@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Bytes of a request's body; a larger one is a 413.
+/// Bytes of a request's body; a larger body gets 413 `payload_too_large`.
 pub const MAX_BODY_BYTES: usize = 1024 * 1024;
 /// Declared bytes of all bodies that are being read at once; a request beyond them gets 503 `overloaded`.
 pub const MAX_BODIES_BYTES: usize = 64 * 1024 * 1024;
 /// Bytes of a refused request's body that are read and discarded before the connection is closed.
 pub const MAX_DISCARDED_BYTES: usize = 8 * 1024 * 1024;
-/// Bytes of a request's head; hyper answers a larger one with 431.
+/// Bytes of a request's head; hyper answers a larger head with 431.
 pub const MAX_HEAD_BYTES: usize = 64 * 1024;
 
 /// Counts the bytes of the bodies that are being read: clients that send many large bodies slowly must not fill
@@ -26,7 +26,7 @@ impl Default for BodyBytes {
 }
 
 impl BodyBytes {
-    /// Reserves room for one body of `bytes` until the permit is dropped; `None` when there is no room.
+    /// Reserves room for one body of `bytes` until the permit is dropped; `None` if there is no room.
     pub fn try_acquire(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.0).try_acquire_many_owned(u32::try_from(bytes).ok()?).ok()
     }
