@@ -39,9 +39,9 @@
 //! 2. [`http::router`] leads the request through the layers: [`http::middleware::finish_request`] begins the
 //!    request's [`RequestLog`](http::request_log::RequestLog) with an id of its own;
 //!    [`http::middleware::refuse_while_draining`] refuses new work during a shutdown.
-//! 3. The protocol's handler, [`http::native::answer_question`], admits the request: its client's rate
-//!    ([`http::admission::check_rate`]), the form of the answer ([`http::native::negotiate`]), type and size of
-//!    the body ([`http::admission::read_json_body`]).
+//! 3. The protocol's handler, [`http::native::answer_question`], has the request admitted by
+//!    [`http::admission::Call::admit`]: its client's rate, the form of the answer
+//!    ([`http::accept::choose_form`]), type, size and bytes of the body.
 //! 4. [`http::native::request::read_question`] reads the JSON with [`http::fields`], which collects every wrong
 //!    field by its path, and makes a [`chat::Question`].
 //! 5. [`http::pump::open`] takes one of [`limits::AnswerPermits`] and grounds the question.
@@ -81,12 +81,13 @@
 //!
 //! # Adding a protocol
 //!
-//! 1. A folder `http/NAME/`: `mod.rs` with `router()` and a handler of at most 25 lines (admit,
-//!    [`http::pump::open`], then `stream` or `collect`), `request.rs` (bytes → [`chat::Question`], with
-//!    [`http::fields`]), `wire.rs` (the encoder and the error body, pure). [`http::native`] shows the shape.
+//! 1. A folder `http/NAME/`: `mod.rs` with `router()` and a handler of at most 25 lines
+//!    ([`http::admission::Call::admit`], [`http::pump::open`], then `stream` or `collect`), `request.rs` (bytes
+//!    → [`chat::Question`], with [`http::fields`]), `wire.rs` (the encoder and the error body, pure).
+//!    [`http::native`] shows the shape.
 //! 2. A variant of [`http::encoder::Encoder`] with its arms.
-//! 3. A `merge(with_layers(…))` line in [`http::router`]. Failures of its routes then have its error body, also
-//!    404 below its prefix if its router has a wildcard route, 405, 413, a panic and the drain.
+//! 3. A `merge(with_layers(…))` line in [`http::router`]. Every failure of its routes before the head has its
+//!    error body from then on, also 405, 413, a panic and the drain.
 //!
 //! # Adding a provider
 //!

@@ -8,7 +8,7 @@
 use axum::http::HeaderValue;
 use bytes::Bytes;
 
-use super::native::wire;
+use super::native::wire as native;
 use crate::chat::AnswerEvent;
 use crate::error::Error;
 
@@ -16,10 +16,10 @@ use crate::error::Error;
 #[derive(Debug, Clone)]
 pub(crate) enum Encoder {
     /// Docent's own protocol, and the failures of every route that belongs to no other.
-    Native(wire::NativeEncoder),
-    /// A minimal protocol, for the tests of the machinery that protocols share.
+    Native(native::NativeEncoder),
+    /// A protocol of two words, for the tests of what surrounds a protocol.
     #[cfg(test)]
-    Toy,
+    Bare,
 }
 
 /// Holds the body of a failure before the head.
@@ -34,27 +34,27 @@ impl Encoder {
     /// Encodes one step of an answer.
     pub(super) fn push(&mut self, event: &AnswerEvent, request_id: &str) -> Bytes {
         match self {
-            Self::Native(native) => native.push(event, request_id),
+            Self::Native(encoder) => encoder.push(event, request_id),
             #[cfg(test)]
-            Self::Toy => Bytes::from_static(b"step\n"),
+            Self::Bare => Bytes::from_static(b"step\n"),
         }
     }
 
     /// Encodes the failure that ends a stream.
     pub(super) fn fail(&mut self, error: &Error, request_id: &str) -> Bytes {
         match self {
-            Self::Native(native) => native.fail(error, request_id),
+            Self::Native(encoder) => encoder.fail(error, request_id),
             #[cfg(test)]
-            Self::Toy => Bytes::from_static(b"failed\n"),
+            Self::Bare => Bytes::from_static(b"failed\n"),
         }
     }
 
     /// Encodes the body of a failure before the head; `request_id` is the id the response's header carries.
     pub(super) fn error_body(&self, error: &Error, request_id: &str) -> ErrorBody {
         let (media_type, bytes) = match self {
-            Self::Native(native) => (wire::PROBLEM_TYPE, native.error_body(error, request_id)),
+            Self::Native(encoder) => (native::PROBLEM_TYPE, encoder.error_body(error, request_id)),
             #[cfg(test)]
-            Self::Toy => ("text/x-toy", format!("toy: {}", error.public().code).into_bytes()),
+            Self::Bare => ("text/x-bare", format!("bare: {}", error.public().code).into_bytes()),
         };
         ErrorBody { media_type: HeaderValue::from_static(media_type), bytes }
     }

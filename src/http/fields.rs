@@ -4,7 +4,7 @@
 use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
 
-use crate::chat::{Field, OutOfBounds};
+use crate::chat::{Field, OutOfBounds, Question, QuestionParts};
 use crate::error::{Error, FieldError};
 
 /// JSON values of a body, names and lists among them; a body with more is refused before it is parsed, because
@@ -21,7 +21,7 @@ const MAX_ERRORS: usize = 32;
 /// # Errors
 ///
 /// [`Error::MalformedJson`] for broken syntax, [`Error::InvalidRequest`] for a body of too many values.
-pub(super) fn parse_json(body: &[u8]) -> Result<Value, Error> {
+fn parse_json(body: &[u8]) -> Result<Value, Error> {
     // The place alone: serde's own message may quote the body.
     let malformed = |error: serde_json::Error| {
         Error::MalformedJson(format!("line {} column {}", error.line(), error.column()))
@@ -56,6 +56,39 @@ pub(super) fn join_path(parent: &str, name: &str) -> String {
     if parent.is_empty() { name } else { format!("{parent}.{name}") }
 }
 
+/// Reports whether two paths name the same field, or one names a part of the other.
+fn is_along(one: &str, other: &str) -> bool {
+    let (around, inner) = if one.len() <= other.len() { (one, other) } else { (other, one) };
+    inner.strip_prefix(around).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+}
+
+/// Reads the question of a body. `read_parts` reads the parts of its JSON object, and `path` names a part as
+/// the protocol does; `filter_keys` are the payload keys that a filter may use.
+///
+/// # Errors
+///
+/// [`Error::MalformedJson`] for broken syntax, [`Error::InvalidRequest`] for everything else.
+pub(super) fn read_question(
+    body: &[u8],
+    filter_keys: &[String],
+    read_parts: impl FnOnce(&Map<String, Value>, &mut Fields) -> QuestionParts,
+    path: impl Fn(&Field) -> String,
+) -> Result<Question, Error> {
+    let body = parse_json(body)?;
+    let mut fields = Fields::default();
+    let Value::Object(object) = &body else {
+        fields.add_error::<()>("", "the body must be a JSON object");
+        return fields.finish(None);
+    };
+    match Question::new(read_parts(object, &mut fields), filter_keys) {
+        Ok(question) => fields.finish(Some(question)),
+        Err(broken) => {
+            fields.add_bound_errors(broken, path);
+            fields.finish(None)
+        }
+    }
+}
+
 /// Collects the wrong fields of one request.
 #[derive(Default)]
 pub(super) struct Fields {
@@ -71,12 +104,12 @@ impl Fields {
         T::default()
     }
 
-    /// Notes the bounds that the domain found broken, under the protocol's own paths. A field that already has
-    /// an error keeps only that one.
+    /// Notes the bounds that the domain found broken, under the protocol's own paths. A field is left out if
+    /// it, a field around it or a part of it has been noted: its value is a default.
     pub(super) fn add_bound_errors(&mut self, broken: Vec<OutOfBounds>, path: impl Fn(&Field) -> String) {
         for OutOfBounds { field, message } in broken {
             let path = path(&field);
-            if !self.errors.iter().any(|error| error.field == path) {
+            if !self.errors.iter().any(|error| is_along(&error.field, &path)) {
                 self.add_error::<()>(&path, &message);
             }
         }
@@ -147,16 +180,19 @@ mod tests {
     fn a_field_that_is_wrong_already_is_noted_once_and_bounds_get_the_protocols_own_path() {
         let mut fields = Fields::default();
         fields.add_error::<()>("text", "must be a string");
+        fields.add_error::<()>("messages[1]", "must be an object");
         let broken = |field| OutOfBounds { field, message: "must not be empty".to_owned() };
-        fields.add_bound_errors(vec![broken(Field::Query), broken(Field::TopK)], |field| match field {
+        let fields_out_of_bounds = [Field::Query, Field::Message(1), Field::Message(10), Field::TopK];
+        fields.add_bound_errors(fields_out_of_bounds.map(broken).to_vec(), |field| match field {
             Field::Query => "text".to_owned(),
+            Field::Message(index) => format!("messages[{index}].text"),
             other => other.to_string(),
         });
         let Err(Error::InvalidRequest(errors)) = fields.finish(Some(())) else {
             panic!("expected wrong fields")
         };
         let named: Vec<&str> = errors.iter().map(|error| error.field.as_str()).collect();
-        assert_eq!(named, ["text", "top_k"]);
+        assert_eq!(named, ["text", "messages[1]", "messages[10].text", "top_k"]);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! JSON, [`pump`] moves its answer, counts and logs. Imports run from a protocol's router to `pump`, from there
 //! to `encoder`, and from there to the protocol's `wire`.
 
+pub(crate) mod accept;
 pub(crate) mod admission;
 mod assets;
 pub(crate) mod encoder;
@@ -98,13 +99,13 @@ fn cors_layer(allowed: &AllowedOrigins) -> CorsLayer {
 mod tests {
     use axum::body::{Body, to_bytes};
     use axum::extract::Request;
-    use axum::routing::{get, post};
+    use axum::routing::{any, get, post};
     use tower::ServiceExt as _;
 
     use super::*;
     use crate::error::Error;
 
-    /// Serves a request to two protocols beside each other, `/toy` and the native one.
+    /// Serves a request to two protocols beside each other, `/bare` and the native one.
     async fn serve(method: &str, path: &str, drain: &Drain) -> (u16, String, String) {
         async fn panics() {
             panic!("on purpose");
@@ -113,16 +114,16 @@ mod tests {
             Error::RateLimited(Duration::from_secs(1))
         }
         let origins = AllowedOrigins::List(Vec::new());
-        let routes = |name: &str| {
-            Router::new()
-                .route(&format!("/{name}/panics"), get(panics))
-                .route(&format!("/{name}/fails"), post(fails))
-                .route(&format!("/{name}/{{*other}}"), get(async || Error::NotFound))
+        // As a protocol puts its routes below a prefix, so that every other path there is a 404 of its own.
+        let below = |prefix: &str| {
+            let not_found = async || Error::NotFound;
+            let routes = Router::new().route("/panics", get(panics)).route("/fails", post(fails));
+            Router::new().nest(prefix, routes.fallback(not_found)).route(&format!("{prefix}/"), any(not_found))
         };
-        let native = routes("native").fallback(async || Error::NotFound);
+        let native = below("/native").fallback(async || Error::NotFound);
         let router: Router = Router::new()
             .merge(with_layers(native, Encoder::Native(native::wire::NativeEncoder), drain, &origins))
-            .merge(with_layers(routes("toy"), Encoder::Toy, drain, &origins))
+            .merge(with_layers(below("/bare"), Encoder::Bare, drain, &origins))
             .with_state(());
         let request = Request::builder().method(method).uri(path).body(Body::empty()).unwrap();
         let response = router.oneshot(request).await.unwrap();
@@ -140,13 +141,14 @@ mod tests {
             (&open, "POST", "fails", 429, "rate_limited"),
             (&open, "GET", "panics", 500, "internal"),
             (&open, "PUT", "fails", 405, "method_not_allowed"),
-            (&open, "GET", "nowhere", 404, "not_found"),
+            (&open, "GET", "nowhere/at/all", 404, "not_found"),
+            (&open, "GET", "", 404, "not_found"),
             (&draining, "POST", "fails", 503, "overloaded"),
         ] {
-            let (got, media_type, body) = serve(method, &format!("/toy/{path}"), drain).await;
+            let (got, media_type, body) = serve(method, &format!("/bare/{path}"), drain).await;
             assert_eq!(
                 (got, media_type.as_str(), body),
-                (status, "text/x-toy", format!("toy: {code}")),
+                (status, "text/x-bare", format!("bare: {code}")),
                 "{path}"
             );
             let (got, media_type, body) = serve(method, &format!("/native/{path}"), drain).await;

@@ -17,10 +17,10 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
+use super::admission::Admitted;
 use super::encoder::Encoder;
 use super::request_log::RequestLog;
 use super::sse::HEARTBEAT_FRAME;
-use crate::app::App;
 use crate::chat::{AnswerEvent, Question, Summary, WholeAnswer};
 use crate::error::Error;
 use crate::rag::AnswerStream;
@@ -45,18 +45,14 @@ pub(crate) struct ActiveAnswer {
 ///
 /// [`Error::Overloaded`] when every permit is taken or the shutdown's grace is over, and the failures of
 /// embedding and retrieval.
-pub(crate) async fn open(app: &App, log: Arc<RequestLog>, question: Question) -> Result<ActiveAnswer, Error> {
+pub(crate) async fn open(admitted: Admitted, question: Question) -> Result<ActiveAnswer, Error> {
+    let (app, log) = admitted.into_parts();
     let permit = app.permits.try_acquire().ok_or(Error::Overloaded("every permit is taken"))?;
     log.note_question();
     let expired = app.drain.expired.clone();
     let grounded = run_until_expired(&expired, app.rag.ground(question, Arc::clone(&log.times))).await?;
-    Ok(ActiveAnswer {
-        events: app.rag.answer(grounded),
-        log,
-        heartbeat: app.limits.heartbeat,
-        expired,
-        _permit: permit,
-    })
+    let heartbeat = app.limits.heartbeat;
+    Ok(ActiveAnswer { events: app.rag.answer(grounded), log, heartbeat, expired, _permit: permit })
 }
 
 impl ActiveAnswer {
@@ -82,12 +78,12 @@ impl ActiveAnswer {
         (headers, Body::from_stream(frames)).into_response()
     }
 
-    /// Joins the events of the answer.
+    /// Joins the events of the answer, and returns the log of the request beside it, for its id.
     ///
     /// # Errors
     ///
     /// The answer's failure, which still has a status; the middleware notes it.
-    pub(super) async fn collect(mut self) -> Result<WholeAnswer, Error> {
+    pub(super) async fn collect(mut self) -> Result<(WholeAnswer, Arc<RequestLog>), Error> {
         let (mut response, mut sources) = (String::new(), Vec::new());
         let joining = async {
             while let Some(event) = self.events.next().await {
@@ -103,7 +99,7 @@ impl ActiveAnswer {
             Err(missing_summary_error())
         };
         let summary = run_until_expired(&self.expired, joining).await?;
-        Ok(WholeAnswer { response, sources, summary })
+        Ok((WholeAnswer { response, sources, summary }, self.log))
     }
 
     /// Waits for the next step. An answer that ends without a summary, or panics, is a fault of Docent's own.

@@ -7,7 +7,7 @@ use crate::chat::{
     QuestionParts, Role, filter_value_bounds, history_bounds, top_k_bounds,
 };
 use crate::error::Error;
-use crate::http::fields::{Fields, join_path, parse_json};
+use crate::http::fields::{self, Fields, join_path};
 
 /// Reads a request's body; `filter_keys` are the payload keys that a filter may use.
 ///
@@ -15,21 +15,12 @@ use crate::http::fields::{Fields, join_path, parse_json};
 ///
 /// [`Error::MalformedJson`] for broken syntax, [`Error::InvalidRequest`] for everything else.
 pub(crate) fn read_question(body: &[u8], filter_keys: &[String]) -> Result<Question, Error> {
-    let body = parse_json(body)?;
-    let mut fields = Fields::default();
-    let Value::Object(object) = &body else {
-        fields.add_error::<()>("", "the body must be a JSON object");
-        return fields.finish(None);
-    };
-    let parts = read_parts(object, filter_keys, &mut fields);
-    let question = match Question::new(parts, filter_keys) {
-        Ok(question) => Some(question),
-        Err(broken) => {
-            fields.add_bound_errors(broken, native_path);
-            None
-        }
-    };
-    fields.finish(question)
+    fields::read_question(
+        body,
+        filter_keys,
+        |object, fields| read_parts(object, filter_keys, fields),
+        native_path,
+    )
 }
 
 /// Returns the path of a field as this protocol writes it.

@@ -8,7 +8,7 @@ use crate::error::Error;
 
 /// Names the forms of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum AnswerForm {
+pub(crate) enum AnswerForm {
     /// Server-sent events.
     Stream,
     /// One JSON object.
@@ -20,7 +20,7 @@ pub(super) enum AnswerForm {
 /// # Errors
 ///
 /// [`Error::NotAcceptable`] when neither form is admitted.
-pub(super) fn negotiate(headers: &HeaderMap) -> Result<AnswerForm, Error> {
+pub(crate) fn choose_form(headers: &HeaderMap) -> Result<AnswerForm, Error> {
     let ranges: Vec<Range> = headers
         .get_all(ACCEPT)
         .iter()
@@ -89,7 +89,7 @@ mod tests {
     fn form(accept: &str) -> Option<AnswerForm> {
         let mut headers = HeaderMap::new();
         headers.insert(ACCEPT, accept.parse().unwrap());
-        negotiate(&headers).ok()
+        choose_form(&headers).ok()
     }
 
     #[test]
@@ -117,10 +117,10 @@ mod tests {
 
     #[test]
     fn no_header_means_json_and_several_headers_count_as_one() {
-        assert_eq!(negotiate(&HeaderMap::new()).ok(), Some(AnswerForm::Json));
+        assert_eq!(choose_form(&HeaderMap::new()).ok(), Some(AnswerForm::Json));
         let mut headers = HeaderMap::new();
         headers.append(ACCEPT, "application/json;q=0.5".parse().unwrap());
         headers.append(ACCEPT, "text/event-stream".parse().unwrap());
-        assert_eq!(negotiate(&headers).ok(), Some(AnswerForm::Stream));
+        assert_eq!(choose_form(&headers).ok(), Some(AnswerForm::Stream));
     }
 }
