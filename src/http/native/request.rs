@@ -9,18 +9,37 @@ use crate::chat::{
 use crate::error::Error;
 use crate::http::fields::{self, Fields, join_path};
 
+/// Keys of a request, in their order.
+const KEYS: [&str; 5] = ["query", "history", "page", "filter", "top_k"];
+/// Keys of `page`, in their order.
+const PAGE_KEYS: [&str; 3] = ["url", "title", "selection"];
+
 /// Reads a request's body; `filter_keys` are the payload keys that a filter may use.
 ///
 /// # Errors
 ///
 /// [`Error::MalformedJson`] for broken syntax, [`Error::InvalidRequest`] for everything else.
 pub(crate) fn read_question(body: &[u8], filter_keys: &[String]) -> Result<Question, Error> {
-    fields::read_question(
-        body,
-        filter_keys,
-        |object, fields| read_parts(object, filter_keys, fields),
-        native_path,
-    )
+    let read_parts = |object: &Map<String, Value>, fields: &mut Fields| read_parts(object, filter_keys, fields);
+    let read = fields::read_question(body, filter_keys, read_parts, native_path);
+    read.map_err(|error| match error {
+        Error::InvalidRequest(mut wrong) => {
+            wrong.sort_by(|a, b| place_of(&a.field).cmp(&place_of(&b.field)));
+            Error::InvalidRequest(wrong)
+        }
+        error => error,
+    })
+}
+
+/// Returns the place of a field's path in the order of a request: what a client reads first comes first.
+/// Unknown keys come before the fields beside them.
+fn place_of(path: &str) -> (usize, usize, usize, &str) {
+    let place =
+        |names: &[&str], name: &str| names.iter().position(|known| *known == name).map_or(0, |at| at + 1);
+    let (top, rest) = path.split_at(path.find(['.', '[']).unwrap_or(path.len()));
+    let index = rest.strip_prefix('[').and_then(|rest| rest.split(']').next()?.parse().ok()).unwrap_or(0);
+    let part = rest.strip_prefix('.').map_or(0, |part| place(&PAGE_KEYS, part));
+    (place(&KEYS, top), index, part, if top == "filter" { rest } else { "" })
 }
 
 /// Returns the path of a field as this protocol writes it.
@@ -33,7 +52,7 @@ fn native_path(field: &Field) -> String {
 
 /// Reads the parts of a question; a wrong one is noted and replaced by its default.
 fn read_parts(object: &Map<String, Value>, filter_keys: &[String], fields: &mut Fields) -> QuestionParts {
-    fields.refuse_unknown(object, "", &["query", "history", "page", "filter", "top_k"]);
+    fields.refuse_unknown(object, "", &KEYS);
     QuestionParts {
         query: fields.required_string(object.get("query"), "query"),
         history: read_history(object.get("history"), fields),
@@ -80,7 +99,7 @@ fn read_message(value: &Value, path: &str, fields: &mut Fields) -> Message {
 
 fn read_page(value: Option<&Value>, fields: &mut Fields) -> Page {
     let Some(object) = fields.optional_object(value, "page") else { return Page::default() };
-    fields.refuse_unknown(object, "page", &["url", "title", "selection"]);
+    fields.refuse_unknown(object, "page", &PAGE_KEYS);
     let mut read = |name: &str| fields.optional_string(object.get(name), &format!("page.{name}"));
     Page { url: read("url"), title: read("title"), selection: read("selection") }
 }
@@ -178,6 +197,26 @@ mod tests {
             (format!(r#"{{"query": "{}"}}"#, long(MAX_QUERY_CHARS + 1)), vec!["query"]),
             (r#"{"query": "x", "q": 1, "top_k": 0}"#.to_owned(), vec!["q", "top_k"]),
             (r#"{"query": "x", "top_k": 1.5}"#.to_owned(), vec!["top_k"]),
+            (
+                format!(
+                    r#"{{"top_k": "a", "page": {{"selection": 1, "url": "{}", "y": 1}}, "q": 1, "query": " ",
+                    "filter": {{"version": [], "b": 1}}, "history": [{{"role": "user", "content": "{}"}}, 7]}}"#,
+                    long(MAX_PAGE_URL_CHARS + 1),
+                    long(8_001),
+                ),
+                vec![
+                    "q",
+                    "query",
+                    "history[0].content",
+                    "history[1]",
+                    "page.y",
+                    "page.url",
+                    "page.selection",
+                    "filter.b",
+                    "filter.version",
+                    "top_k",
+                ],
+            ),
             (r#"{"query": "x", "top_k": 21}"#.to_owned(), vec!["top_k"]),
             (
                 r#"{"query": "x", "history": [{"role": "system", "content": 1, "x": 0}, 7]}"#.to_owned(),
