@@ -43,13 +43,13 @@ impl fmt::Display for RequestId {
 /// Names the stages of a request, as the log, the metrics and the errors spell them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum StageName {
-    /// Embedding the question.
+    /// The embedding of the question.
     Embed,
-    /// Searching the index.
+    /// The search in the index.
     Retrieve,
-    /// Waiting for the first visible text of `GENERATIVE_MODEL`, then writing.
+    /// The wait for the first visible text of `GENERATIVE_MODEL`, and the writing.
     Generate,
-    /// Waiting for the first visible text of `GENERATIVE_MODEL_FALLBACK`.
+    /// The wait for the first visible text of `GENERATIVE_MODEL_FALLBACK`.
     Fallback,
 }
 
