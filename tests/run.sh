@@ -126,7 +126,10 @@ for suite in "${gate[@]}" "${long[@]}"; do
   if is_chosen "$suite"; then "need_for_$suite"; fi
 done
 stop_if_missing
-[[ "$check_only" == no ]] || exit 0
+if [[ "$check_only" == yes ]]; then
+  echo "no program is missing"
+  exit
+fi
 
 left_out=()
 for suite in "${gate[@]}" "${long[@]}"; do
