@@ -1,7 +1,9 @@
-//! Checks the form of every comment of the project: the first words of a documentation comment, and the width.
+//! Checks the form of every comment of the project, the first words of a documentation comment and the width, and
+//! that no two types share a name.
 //!
 //! rustfmt wraps comments only on its nightly channel, so the width is checked here.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -78,4 +80,27 @@ fn a_documentation_comment_begins_with_words_that_name_their_object() {
         }
     }
     assert!(vague.is_empty(), "begin with a verb and an object:\n{}", vague.join("\n"));
+}
+
+#[test]
+fn no_type_name_stands_for_two_types() {
+    let mut places: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (path, text) in read_files().into_iter().filter(|(path, _)| path.starts_with("src")) {
+        let code = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
+        for line in code.lines() {
+            let item = line
+                .trim_start_matches("pub(crate) ")
+                .trim_start_matches("pub(super) ")
+                .trim_start_matches("pub ");
+            let name = ["struct ", "enum ", "type "].iter().find_map(|kind| item.strip_prefix(kind));
+            let name = name.and_then(|name| name.split(|c: char| !c.is_alphanumeric()).next());
+            // Each room has its own error, as is usual in Rust.
+            if let Some(name) = name.filter(|name| *name != "Error") {
+                places.entry(name.to_owned()).or_default().push(path.display().to_string());
+            }
+        }
+    }
+    assert!(places.len() > 100, "only {} types were found", places.len());
+    places.retain(|_, places| places.len() > 1);
+    assert!(places.is_empty(), "one name for several types: {places:?}");
 }

@@ -36,9 +36,9 @@ impl Connection {
     }
 
     /// Starts the clock of a call over the connection.
-    pub(super) fn start_call(&self) -> Call<'_> {
+    pub(super) fn start_call(&self) -> WatchedCall<'_> {
         let client = Arc::clone(&self.client.read().unwrap_or_else(PoisonError::into_inner));
-        Call { connection: self, client, began: Instant::now(), has_answer: false }
+        WatchedCall { connection: self, client, began: Instant::now(), has_answer: false }
     }
 
     /// Replaces the client `old` by a new one, unless another call has done so already.
@@ -58,21 +58,21 @@ impl Connection {
 /// takes the connection out of use: a peer that vanished silently, or a firewall that forgot the connection,
 /// would make every later call wait for its deadline until the operating system closes the connection, after
 /// minutes.
-pub(super) struct Call<'a> {
+pub(super) struct WatchedCall<'a> {
     connection: &'a Connection,
     pub(super) client: Arc<Qdrant>,
     began: Instant,
     has_answer: bool,
 }
 
-impl Call<'_> {
+impl WatchedCall<'_> {
     /// Records the end of the call. An `error` counts as an answer, unless it is a missed deadline.
     pub(super) fn record_end(&mut self, error: Option<&QdrantError>) {
         self.has_answer = error.and_then(status_code) != Some(Code::DeadlineExceeded);
     }
 }
 
-impl Drop for Call<'_> {
+impl Drop for WatchedCall<'_> {
     fn drop(&mut self) {
         // A call that is dropped sooner was dropped because its reader left.
         if !self.has_answer && self.began.elapsed() >= self.connection.timeout / 10 * 9 {
