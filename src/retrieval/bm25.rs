@@ -3,6 +3,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::payload::LANGUAGE_KEY;
 use crate::chat::{Filter, FilterValue};
 
 /// Languages whose word forms the engine knows, by their ISO 639 codes.
@@ -68,7 +69,7 @@ impl Analyzer {
     /// Returns the analyzers that a search needs: for the languages it filters by, else for all `languages` of
     /// the index.
     pub(super) fn for_search(languages: &[String], filter: &Filter) -> Vec<Self> {
-        let wanted = filter.get("language").into_iter().flatten().filter_map(|value| match value {
+        let wanted = filter.get(LANGUAGE_KEY).into_iter().flatten().filter_map(|value| match value {
             FilterValue::Text(tag) => Some(tag),
             _ => None,
         });

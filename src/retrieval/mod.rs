@@ -3,8 +3,8 @@
 //! Both kinds of index give the same answers. Each returns a dense leg and, where it has sparse vectors, BM25
 //! legs; `results` fuses them by one rule and reads the payloads of any common indexer (`payload`).
 //!
-//! Files import downwards only: this one → `remote`, `embedded` → `results` → `fusion`, `payload` → `query`,
-//! `points`, `description`, `bm25`, `error`.
+//! Files import downwards only: this one → `remote`, `embedded` → `results`, `points`, `bm25` → `fusion`,
+//! `payload`, `query`, `description`, `error`.
 
 pub mod bm25;
 mod description;
