@@ -275,6 +275,13 @@ fn from_retrieval(error: &retrieval::Error) -> PublicError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::MAX_BODY_BYTES;
+
+    #[test]
+    fn the_text_for_a_body_that_is_too_large_names_the_bound() {
+        let bound = format!(" {} MiB.", MAX_BODY_BYTES / 1024 / 1024);
+        assert!(Error::PayloadTooLarge.public().detail.ends_with(&bound), "{bound}");
+    }
 
     /// Lists every code of the contract with its status and whether a retry may help.
     #[test]

@@ -18,7 +18,7 @@ use crate::text::{Redacted, clip};
 
 /// Longest title, and longest path of headings, that are embedded with a passage, in characters; a longer one
 /// is cut, as it would crowd out the passage.
-const MAX_LABEL_CHARS: usize = 300;
+const MAX_EMBEDDED_LABEL_CHARS: usize = 300;
 /// Deepest chain of imports that is followed; a file that is imported deeper is left out.
 const MAX_IMPORT_DEPTH: usize = 4;
 
@@ -194,7 +194,7 @@ impl DocPage {
 
     /// Puts title, headings and, before the first chunk, the lead of the page in front of a chunk.
     fn embedded_text(&self, chunk: &PageChunk, section: &str, is_first: bool) -> EmbeddedText {
-        let label = |text| clip(text, MAX_LABEL_CHARS);
+        let label = |text| clip(text, MAX_EMBEDDED_LABEL_CHARS);
         let lead = if is_first { self.lead.as_str() } else { "" };
         let labels = [label(&self.title), label(section), lead].into_iter().filter(|part| !part.is_empty());
         let text = (!chunk.text.is_empty()).then_some(chunk.text.as_str());
@@ -329,7 +329,7 @@ mod tests {
     fn a_long_title_does_not_crowd_out_the_passage() {
         let passage = &read(&root(), "a.md", &format!("# {}\n\nx", "t".repeat(1_000))).passages(&root())[0];
         assert_eq!(passage.title.len(), 1_000);
-        assert_eq!(passage.embedded.text, format!("{}\n\nx", "t".repeat(MAX_LABEL_CHARS)));
+        assert_eq!(passage.embedded.text, format!("{}\n\nx", "t".repeat(MAX_EMBEDDED_LABEL_CHARS)));
     }
 
     #[test]
