@@ -155,14 +155,7 @@ async fn an_interrupt_ends_the_run_with_a_sentence_and_leaves_the_index() {
         fixture.run().await.unwrap();
         fixture.write_sections("new.md", 150);
         fixture.gemini.on_batch(Reply::Unscripted).on_batch(Reply::Silence);
-        let mut command = Command::new(env!("CARGO_BIN_EXE_docent"));
-        command
-            .arg("index")
-            .arg(fixture.pages())
-            .env_clear()
-            .envs(fixture.variables())
-            .current_dir(fixture.pages());
-        let run = command.stderr(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
+        let run = fixture.spawn_binary(Stdio::piped());
         within(fixture.gemini.wait_for_requests(":batchEmbedContents", 3)).await;
         let id = run.id().unwrap().to_string();
         assert!(Command::new("kill").args(["-INT", &id]).status().await.unwrap().success());

@@ -1,6 +1,7 @@
 //! Checks runs that are refused, cut off or killed: the index answers all the while, and the next run goes on.
 
 use std::collections::HashMap;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use docent::docs::Root;
@@ -11,7 +12,6 @@ use qdrant_client::qdrant::{
 };
 use qdrant_client::{Payload, Qdrant};
 use serde_json::{Value, json};
-use tokio::process::Command;
 use tokio_util::sync::CancellationToken;
 
 use crate::support::fake_gemini::{Reply, embeddings, error, gate};
@@ -136,14 +136,7 @@ async fn a_run_that_is_killed_leaves_the_old_index_and_is_continued_by_the_next(
     for kind in BOTH {
         let fixture = start_with_new_passages(kind).await;
         fixture.gemini.on_batch(Reply::Unscripted).on_batch(Reply::Silence);
-        let mut command = Command::new(env!("CARGO_BIN_EXE_docent"));
-        command
-            .arg("index")
-            .arg(fixture.pages())
-            .env_clear()
-            .envs(fixture.variables())
-            .current_dir(fixture.pages());
-        let mut run = command.stderr(std::process::Stdio::null()).kill_on_drop(true).spawn().unwrap();
+        let mut run = fixture.spawn_binary(Stdio::null());
         within(fixture.gemini.wait_for_requests(BATCH, 3)).await;
         run.kill().await.unwrap();
         assert!(finds_old_page(&fixture).await, "{kind:?}");
@@ -165,19 +158,12 @@ async fn a_run_that_is_killed_leaves_the_old_index_and_is_continued_by_the_next(
 async fn a_second_run_into_the_same_collection_is_refused() {
     let fixture = start_with_new_passages(Kind::Remote).await;
     fixture.gemini.on_batch(Reply::Unscripted).on_batch(Reply::Silence);
-    let mut command = Command::new(env!("CARGO_BIN_EXE_docent"));
-    command
-        .arg("index")
-        .arg(fixture.pages())
-        .env_clear()
-        .envs(fixture.variables())
-        .current_dir(fixture.pages());
-    let mut first = command.stderr(std::process::Stdio::null()).kill_on_drop(true).spawn().unwrap();
+    let mut first = fixture.spawn_binary(Stdio::null());
     within(fixture.gemini.wait_for_requests(BATCH, 3)).await;
     let refused = fixture.run().await.unwrap_err();
     assert!(refused.to_string().contains("wait until it has ended"), "{refused}");
     let id = first.id().unwrap().to_string();
-    std::process::Command::new("kill").args(["-INT", &id]).status().unwrap();
+    Command::new("kill").args(["-INT", &id]).status().unwrap();
     assert_eq!(within(first.wait()).await.unwrap().code(), Some(1));
     assert_finishes(&fixture, 50, 101).await;
 }

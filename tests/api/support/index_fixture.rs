@@ -1,6 +1,7 @@
 //! Prepares a folder of pages, a fake Gemini that embeds them, and an index of either kind for them.
 
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::sync::Arc;
 
 use docent::app::App;
@@ -12,6 +13,7 @@ use docent::provider::Task;
 use docent::retrieval::{Index, Search};
 use docent::startup::reach_embedding;
 use serde_json::Value;
+use tokio::process::{Child, Command};
 use tokio_util::sync::CancellationToken;
 
 use crate::support::app::test_vars;
@@ -94,6 +96,13 @@ impl IndexFixture {
         let variables: Vec<(&str, &str)> =
             variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
         test_vars(&variables)
+    }
+
+    /// Starts the binary's `index` over the pages; it dies with the test.
+    pub fn spawn_binary(&self, stderr: Stdio) -> Child {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_docent"));
+        command.arg("index").arg(self.pages()).env_clear().envs(self.variables()).current_dir(self.pages());
+        command.stderr(stderr).kill_on_drop(true).spawn().unwrap()
     }
 
     /// Indexes the pages as [`root`].
