@@ -93,7 +93,7 @@ pub struct PublicError {
     pub detail: &'static str,
     /// True if the same request may succeed later.
     pub retryable: bool,
-    /// Time to wait, where waiting helps.
+    /// Time to wait, if waiting helps.
     pub retry_after: Option<Duration>,
 }
 

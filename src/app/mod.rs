@@ -57,7 +57,7 @@ pub struct App {
 /// Holds the stages of a shutdown.
 #[derive(Debug, Clone, Default)]
 pub struct Drain {
-    /// Cancelled once no new work is taken.
+    /// Cancelled when the server stops taking new work.
     pub begun: CancellationToken,
     /// Cancelled once the grace is over: answers that are still open end with an error.
     pub expired: CancellationToken,

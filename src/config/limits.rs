@@ -51,9 +51,9 @@ pub struct RagLimits {
     pub gap_timeout: Duration,
     /// Time for a whole request; then `upstream_timeout`.
     pub answer_timeout: Duration,
-    /// Answers that a model writes in a day of UTC; further questions get their sources alone. 0 sets no limit.
+    /// Answers that a model writes in a day of UTC; further questions get only their sources. 0 sets no limit.
     pub daily_requests: u64,
-    /// Tokens of a day's answers, prompts included; further questions get their sources alone. 0 sets no limit.
+    /// Tokens of a day's answers, prompts included; further questions get only their sources. 0 sets no limit.
     pub daily_tokens: u64,
     /// Questions whose embedding is kept in memory; the cache evicts others for a new one. 0 keeps none.
     pub embed_cache: u64,

@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn qdrant_url_takes_what_people_have() {
+    fn qdrant_url_takes_every_address_that_people_copy() {
         for (given, key, expected) in [
             ("localhost", None, "http://localhost:6334"),
             ("localhost:6333", None, "http://localhost:6334"),

@@ -50,7 +50,7 @@ pub struct Prompt {
     pub messages: Vec<Message>,
     /// Question with the context it depends on: the text for which the passages were retrieved.
     pub question: String,
-    /// Passages alone, in the order of their numbers.
+    /// Passages, in the order of their numbers.
     pub passages: Vec<Passage>,
 }
 

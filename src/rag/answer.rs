@@ -121,7 +121,7 @@ pub(super) struct AnswerInProgress {
     has_visible_text: bool,
     /// Name of the model that writes; `None` offline.
     model: Option<String>,
-    /// Share of the day's budget; `None` where nothing is counted.
+    /// Share of the day's budget; `None` if no budget is set.
     spending: Option<Spending>,
     times: Arc<StageTimes>,
 }

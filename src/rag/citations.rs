@@ -339,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn citations_in_every_form_are_understood_and_what_names_no_source_is_dropped() {
+    fn citations_in_every_form_are_understood_and_invalid_ones_are_dropped() {
         for (text, expected, cited) in [
             ("A [1]. B [2].", "A [1]. B [2].", vec![1, 2]),
             ("A [1, 2] B", "A [1][2] B", vec![1, 2]),
@@ -413,7 +413,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_may_become_a_citation_is_held_back() {
+    fn only_characters_that_may_become_a_citation_are_held_back() {
         let mut citations = Citations::new(3);
         assert_eq!(citations.push("Answer [1"), "Answer ");
         assert_eq!(citations.push(", 2] and"), "[1][2] and");

@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn a_question_that_points_back_is_retrieved_with_what_it_points_at() {
+    fn a_question_that_points_back_is_retrieved_with_the_question_before_it() {
         for query in [
             "And how do I test that?",
             "why?",
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn the_selection_says_what_is_meant() {
+    fn the_selection_stands_in_for_the_conversation() {
         let asked = Message { role: Role::User, content: "How do I write a reducer?".to_owned() };
         let parts = QuestionParts {
             query: "What does this mean?".to_owned(),

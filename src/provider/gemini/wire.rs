@@ -258,7 +258,7 @@ fn parse_finish_reason(name: &str) -> Option<FinishReason> {
 /// Holds the parts of a `google.rpc.Status` that Docent uses.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct ApiError {
-    /// HTTP code, or the code for which the status name stands.
+    /// HTTP code; if the error has none, the code that belongs to the status name.
     pub(super) code: u16,
     /// Name of the code, as `NOT_FOUND`; empty if the error is not Google's own.
     pub(super) status: String,
@@ -290,7 +290,7 @@ impl ApiError {
     }
 }
 
-/// Returns the HTTP code for which a status name stands.
+/// Returns the HTTP code that belongs to a status name; 500 for an unknown name.
 fn status_code(status: &str) -> u16 {
     match status {
         "RESOURCE_EXHAUSTED" => 429,

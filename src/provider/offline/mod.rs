@@ -372,7 +372,7 @@ mod tests {
     }
 
     #[test]
-    fn where_nothing_answers_the_closest_pages_are_named_once() {
+    fn the_closest_pages_are_named_once_if_no_passage_answers() {
         let passages = [passage("Install", "a"), passage("Install", "b"), passage("Errors", "c")];
         let answer = name_closest(&passages);
         assert!(

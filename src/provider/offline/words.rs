@@ -1,4 +1,4 @@
-//! Reads the words of a text without a model: their stems, the concepts they stand for, and their pieces.
+//! Reads the words of a text without a model: their stems, their concepts, and their pieces.
 //!
 //! Concepts come from a hand-written thesaurus of the words of software documentation in sixteen languages
 //! (`lexicon.txt`), so that "erase" finds "Deleting", and a question in German finds a page in English. Pieces
@@ -42,7 +42,7 @@ pub(super) struct Word {
     pub(super) is_name: bool,
     /// Stem of the word, without its ending.
     pub(super) stem: String,
-    /// Concepts that the word stands for.
+    /// Concepts of the word.
     pub(super) concepts: Vec<u16>,
     /// Pieces of the word; none for a word of one or two letters, or in a script without spaces.
     pub(super) pieces: Vec<String>,
