@@ -1,5 +1,5 @@
-//! Checks the form of every comment of the project, the first words of a documentation comment and the width, and
-//! that no two types share a name.
+//! Checks the form of every comment of the project (the first words of a documentation comment, and the width),
+//! and that no two types share a name.
 //!
 //! rustfmt wraps comments only on its nightly channel, so the width is checked here.
 
