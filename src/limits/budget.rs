@@ -11,6 +11,7 @@ const SECONDS_PER_DAY: u64 = 24 * 3_600;
 pub struct Budget {
     requests: u64,
     tokens: u64,
+    /// A std lock: held for a few additions and never across an `await`.
     day: Mutex<Day>,
 }
 
@@ -43,11 +44,17 @@ impl Budget {
 
     /// Locks the count of day `number`, and resets the count if it was of another day.
     fn lock_day(&self, number: u64) -> MutexGuard<'_, Day> {
-        let mut day = self.day.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut day = self.lock();
         if day.number != number {
             *day = Day { number, ..Day::default() };
         }
         day
+    }
+
+    /// Locks the count as it is. Its numbers are written one by one and none by itself is wrong, so poisoning is
+    /// ignored.
+    fn lock(&self) -> MutexGuard<'_, Day> {
+        self.day.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -69,7 +76,7 @@ impl Spending {
     /// Refunds the whole share of an answer on which no model has worked.
     pub fn refund(mut self) {
         self.correct(0);
-        let mut day = self.budget.day.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut day = self.budget.lock();
         if day.number == self.day {
             day.requests = day.requests.saturating_sub(1);
         }
@@ -77,7 +84,7 @@ impl Spending {
 
     /// Replaces the tokens counted so far by `tokens`, the real cost of the answer.
     pub fn correct(&mut self, tokens: u64) {
-        let mut day = self.budget.day.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut day = self.budget.lock();
         if day.number == self.day {
             day.tokens = day.tokens.saturating_sub(self.counted).saturating_add(tokens);
         }
