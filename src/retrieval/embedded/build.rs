@@ -6,10 +6,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use qdrant_edge::bm25_embed::EdgeBm25;
 use qdrant_edge::{
-    CreateIndex, Distance, EdgeConfigBuilder, EdgeOptimizersConfig, EdgeShard, EdgeSparseVectorParamsBuilder,
-    EdgeVectorParamsBuilder, FieldIndexOperations, Modifier, NamedVectors, PayloadFieldSchema,
-    PayloadSchemaType, PointInsertOperations, PointOperations, PointStruct, PointStructPersisted,
-    UpdateOperation, Vector as EdgeVector, WalOptions,
+    CreateIndex, Distance, EdgeConfig, EdgeConfigBuilder, EdgeOptimizersConfig, EdgeShard,
+    EdgeSparseVectorParamsBuilder, EdgeVectorParamsBuilder, FieldIndexOperations, Modifier, NamedVectors,
+    PayloadFieldSchema, PayloadSchemaType, PointInsertOperations, PointOperations, PointStruct,
+    PointStructPersisted, UpdateOperation, Vector as EdgeVector, WalOptions,
 };
 
 use super::engine::{edge_bm25, point_id, sparse_vector};
@@ -87,19 +87,7 @@ impl Build {
         let dir = generations.join(&name);
         fs::create_dir(&dir).map_err(io_error(&dir))?;
         let unpublished = UnpublishedDir(Some(dir.clone()));
-        let sparse = EdgeSparseVectorParamsBuilder::new().modifier(Modifier::Idf).build();
-        let config = if dimensions == 0 {
-            // A segment is optimised as soon as it has any size.
-            let optimizers = EdgeOptimizersConfig { indexing_threshold: Some(1), ..Default::default() };
-            EdgeConfigBuilder::new().sparse_vector(OFFLINE_VECTOR, sparse).optimizers(optimizers)
-        } else {
-            let dense = EdgeVectorParamsBuilder::new(dimensions, Distance::Cosine).build();
-            EdgeConfigBuilder::new().vector(DENSE_VECTOR, dense).sparse_vector(BM25_VECTOR, sparse)
-        };
-        let config = config
-            .wal_options(WalOptions { segment_capacity: WAL_SEGMENT_BYTES, ..WalOptions::default() })
-            .build();
-        let shard = EdgeShard::new(&dir, config).map_err(engine_error)?;
+        let shard = EdgeShard::new(&dir, edge_config(dimensions)).map_err(engine_error)?;
         for key in &manifest.filter_keys {
             shard.update(keyword_index(key)?).map_err(engine_error)?;
         }
@@ -209,6 +197,20 @@ impl Drop for UnpublishedDir {
             drop(fs::remove_dir_all(dir));
         }
     }
+}
+
+/// Returns the engine's settings for vectors of a size; 0 for the sparse ones that are made offline.
+fn edge_config(dimensions: usize) -> EdgeConfig {
+    let sparse = EdgeSparseVectorParamsBuilder::new().modifier(Modifier::Idf).build();
+    let config = if dimensions == 0 {
+        // A segment is optimised as soon as it has any size.
+        let optimizers = EdgeOptimizersConfig { indexing_threshold: Some(1), ..Default::default() };
+        EdgeConfigBuilder::new().sparse_vector(OFFLINE_VECTOR, sparse).optimizers(optimizers)
+    } else {
+        let dense = EdgeVectorParamsBuilder::new(dimensions, Distance::Cosine).build();
+        EdgeConfigBuilder::new().vector(DENSE_VECTOR, dense).sparse_vector(BM25_VECTOR, sparse)
+    };
+    config.wal_options(WalOptions { segment_capacity: WAL_SEGMENT_BYTES, ..WalOptions::default() }).build()
 }
 
 /// Builds an index for filters by a key: a filter takes 0.3 ms instead of 30 ms at 20,000 points.
