@@ -39,7 +39,7 @@ use request_log::REQUEST_ID;
 const PREFLIGHT_MAX_AGE: Duration = Duration::from_secs(3_600);
 
 /// Returns every route with its layers. A further protocol is one more `merge(with_layers(…))`.
-pub fn router(app: Arc<App>) -> Router {
+pub(crate) fn router(app: Arc<App>) -> Router {
     let native = native::router().merge(ops::router()).merge(assets::router()).fallback(handbook::serve_page);
     let with_layers = |routes, encoder| with_layers(routes, encoder, &app.drain, &app.allowed_origins);
     Router::new()

@@ -5,7 +5,7 @@
 //! names a variant. An error says if another call can help and knows no HTTP; the text of an error is for the
 //! log.
 
-pub mod gemini;
+pub(crate) mod gemini;
 pub mod offline;
 mod types;
 pub(crate) mod upstream;

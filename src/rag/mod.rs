@@ -18,7 +18,7 @@ pub(crate) mod answer;
 pub(crate) mod circuit_breaker;
 pub mod citations;
 pub(crate) mod prompt;
-pub mod search_text;
+pub(crate) mod search_text;
 pub(crate) mod stage_runner;
 pub(crate) mod stage_times;
 pub(crate) mod writers;

@@ -111,7 +111,7 @@ const UNSPACED_OPENERS: &str = "那 那么 还有 それで では じゃあ 그
 const UNSPACED_PRONOUNS: &str = "它 それ これ あれ 그것 그건 이것 그거";
 
 /// Builds the search text of a question.
-pub fn build(question: &Question) -> String {
+pub(crate) fn build(question: &Question) -> String {
     let mut parts = Vec::new();
     let mut current = question.query();
     let earlier = question.history().iter().rev().filter(|message| message.role == Role::User);

@@ -32,18 +32,18 @@ const READY: &str = "docent_ready";
 const BUILD: &str = "docent_build_info";
 
 /// Installs the recorder, once in a process; earlier counts are lost.
-pub fn init() {
+pub(crate) fn init() {
     let _ = prometheus_handle();
 }
 
 /// Returns all metrics in Prometheus's text format.
-pub fn render() -> String {
+pub(crate) fn render() -> String {
     prometheus_handle().map(PrometheusHandle::render).unwrap_or_default()
 }
 
 /// Folds new measurements into the histograms; without this call the measurements pile up in memory until
 /// somebody reads the metrics.
-pub fn upkeep() {
+pub(crate) fn upkeep() {
     if let Some(handle) = prometheus_handle() {
         handle.run_upkeep();
     }
@@ -87,14 +87,14 @@ fn describe_metrics() {
 }
 
 /// Counts a request that has ended; `code` is its problem code, or `none`.
-pub fn count_request(route: &str, status: u16, code: &'static str) {
+pub(crate) fn count_request(route: &str, status: u16, code: &'static str) {
     counter!(REQUESTS, "route" => route.to_owned(), "status" => status.to_string(), "code" => code)
         .increment(1);
 }
 
 /// Records how long a stage took and how it ended: `ok`, or a kind of error, which also counts as an upstream
 /// error.
-pub fn record_stage(stage: StageName, outcome: &'static str, took: Duration) {
+pub(crate) fn record_stage(stage: StageName, outcome: &'static str, took: Duration) {
     histogram!(STAGE, "stage" => stage.as_str(), "outcome" => outcome).record(took.as_secs_f64());
     if outcome != "ok" {
         count_upstream_error(stage, outcome);
@@ -102,22 +102,22 @@ pub fn record_stage(stage: StageName, outcome: &'static str, took: Duration) {
 }
 
 /// Counts a failure of the dependency behind a stage.
-pub fn count_upstream_error(stage: StageName, kind: &'static str) {
+pub(crate) fn count_upstream_error(stage: StageName, kind: &'static str) {
     counter!(UPSTREAM_ERRORS, "stage" => stage.as_str(), "kind" => kind).increment(1);
 }
 
 /// Shows that the circuit breaker of a stage has opened or closed.
-pub fn set_circuit_open(stage: StageName, is_open: bool) {
+pub(crate) fn set_circuit_open(stage: StageName, is_open: bool) {
     gauge!(CIRCUIT_OPEN, "stage" => stage.as_str()).set(if is_open { 1.0 } else { 0.0 });
 }
 
 /// Records the time from a question's arrival to the first visible text of its answer.
-pub fn record_first_token(after: Duration) {
+pub(crate) fn record_first_token(after: Duration) {
     histogram!(FIRST_TOKEN).record(after.as_secs_f64());
 }
 
 /// Records an answer that has ended well: status, finish reason, duration, tokens and dropped citations.
-pub fn record_answer(summary: &Summary) {
+pub(crate) fn record_answer(summary: &Summary) {
     let Summary { status, finish_reason, usage, timings, .. } = summary;
     counter!(ANSWERS, "status" => status.as_str(), "finish_reason" => finish_reason.as_str()).increment(1);
     counter!(INVALID_CITATIONS).increment(summary.invalid_citations as u64);
@@ -129,27 +129,27 @@ pub fn record_answer(summary: &Summary) {
 }
 
 /// Counts a question whose reader disconnected during a stage.
-pub fn count_cancellation(stage: StageName) {
+pub(crate) fn count_cancellation(stage: StageName) {
     counter!(CANCELLATIONS, "stage" => stage.as_str()).increment(1);
 }
 
 /// Counts a call to a provider that is tried again.
-pub fn count_retry(stage: &'static str) {
+pub(crate) fn count_retry(stage: &'static str) {
     counter!(RETRIES, "stage" => stage).increment(1);
 }
 
 /// Counts an answer for which the second model is asked.
-pub fn count_fallback() {
+pub(crate) fn count_fallback() {
     counter!(FALLBACKS).increment(1);
 }
 
 /// Counts a lookup in the embedding cache.
-pub fn count_cache_lookup(is_hit: bool) {
+pub(crate) fn count_cache_lookup(is_hit: bool) {
     counter!(if is_hit { CACHE_HITS } else { CACHE_MISSES }).increment(1);
 }
 
 /// Shows the number of open answers and the largest number allowed.
-pub fn set_open_answers(open: usize, max: usize) {
+pub(crate) fn set_open_answers(open: usize, max: usize) {
     #[expect(clippy::cast_precision_loss, reason = "there are at most 100,000")]
     let (open, max) = (open as f64, max as f64);
     gauge!(OPEN_ANSWERS).set(open);
@@ -157,6 +157,6 @@ pub fn set_open_answers(open: usize, max: usize) {
 }
 
 /// Shows if a dependency answers.
-pub fn set_dependency_ready(dependency: &'static str, is_ready: bool) {
+pub(crate) fn set_dependency_ready(dependency: &'static str, is_ready: bool) {
     gauge!(READY, "dependency" => dependency).set(if is_ready { 1.0 } else { 0.0 });
 }

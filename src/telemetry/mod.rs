@@ -1,7 +1,7 @@
 //! Sets up the log, panics included, and keeps the metrics. Questions, passages, answers and keys go into
 //! neither.
 
-pub mod metrics;
+pub(crate) mod metrics;
 
 use tracing_subscriber::EnvFilter;
 
