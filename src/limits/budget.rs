@@ -51,8 +51,7 @@ impl Budget {
         day
     }
 
-    /// Locks the count as it is. Its numbers are written one by one and none by itself is wrong, so poisoning is
-    /// ignored.
+    /// Locks the count as it is. A panic under the lock leaves numbers that are whole, so poisoning is ignored.
     fn lock(&self) -> MutexGuard<'_, Day> {
         self.day.lock().unwrap_or_else(PoisonError::into_inner)
     }
