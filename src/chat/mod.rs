@@ -9,6 +9,8 @@ mod question;
 
 use std::fmt;
 
+use uuid::Uuid;
+
 pub use answer::{
     AnswerEvent, FinishReason, Passage, Source, Status, Summary, Timings, Usage, Vector, WholeAnswer,
 };
@@ -34,9 +36,7 @@ impl fmt::Display for RequestId {
     /// Writes 32 lower-case hexadecimal digits in the groups of a UUID. No version is marked, because every bit
     /// is random.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let digits = format!("{:032x}", self.0);
-        let [a, b, c, d, e] = [&digits[..8], &digits[8..12], &digits[12..16], &digits[16..20], &digits[20..]];
-        write!(f, "{a}-{b}-{c}-{d}-{e}")
+        Uuid::from_u128(self.0).fmt(f)
     }
 }
 
